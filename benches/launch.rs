@@ -1,0 +1,59 @@
+//! From a plan to a container that has ended, cgroup made and removed: the whole mechanism without Python and state. Needs root.
+
+mod bundle;
+
+use std::fs::{File, OpenOptions};
+use std::os::fd::AsFd;
+
+use bundle::Bundle;
+use criterion::{criterion_group, criterion_main, Criterion};
+use pyrt_core::host::HostFacts;
+use pyrt_core::launch::{launch, Lent};
+use pyrt_core::plan::{Form, LaunchPlan, Options, Overlay};
+use pyrt_core::Result;
+
+fn plan(bundle: &Bundle, form: Form, overlay: Overlay) -> Result<LaunchPlan> {
+    let options = Options {
+        bundle: bundle.path.clone(),
+        id: "bench".into(),
+        form,
+        overlay,
+        view: None,
+        cgroup: Some(format!("/pyrt/bench-{}", std::process::id())),
+        pivot: true,
+        preserve_fds: 0,
+        env: Vec::new(),
+        waits_for_start: false,
+        end_with_caller: false,
+    };
+    LaunchPlan::new(bundle::CONFIG, options, HostFacts::get()?)
+}
+
+fn once(plan: &LaunchPlan, null: &File) -> Result<()> {
+    let stdio = [null.as_fd(); 3];
+    let process = launch(plan, &Lent { stdio, start_socket: None, console_socket: None, kept: &[] })?;
+    while !matches!(process.wait_readable(None), Ok(true)) {}
+    let ended = process.finish()?;
+    if let Some(cgroup) = &process.cgroup {
+        cgroup.remove()?;
+    }
+    assert_eq!(ended.code, Some(0));
+    Ok(())
+}
+
+fn launches(criterion: &mut Criterion) {
+    let bundle = Bundle::create("launch").expect("a bundle of Debian's busybox-static");
+    let null = OpenOptions::new().read(true).write(true).open("/dev/null").expect("/dev/null");
+    let overlay = Overlay::Discard { size: Some(1 << 20) };
+    for (name, form, overlay) in [
+        ("launch: engine form", Form::Engine, Overlay::Off),
+        ("launch: library form", Form::Library, Overlay::Off),
+        ("launch: library form, thrown-away overlay", Form::Library, overlay),
+    ] {
+        let plan = plan(&bundle, form, overlay).expect("the default spec can be planned");
+        criterion.bench_function(name, |bencher| bencher.iter(|| once(&plan, &null).expect("a launch")));
+    }
+}
+
+criterion_group!(benches, launches);
+criterion_main!(benches);

@@ -1,0 +1,183 @@
+"""The compact native module: mechanism only. Names, state, lifecycle and policy live in the Python around it.
+
+Every function raises ``pyrt.errors`` exceptions (a subclass of ``pyrt.Error``), with operation, path and errno.
+Sizes are bytes, times are seconds where they are ``float`` and microseconds where the name ends in ``_usec``.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, final
+
+__version__: str
+OCI_VERSION: str
+"""The newest runtime-spec release that pyrt knows."""
+
+def json_loads(data: bytes) -> Any:
+    """Parse JSON. Raises SpecError, naming line and column."""
+
+def json_dumps(value: Any, *, indent: bool = False) -> str:
+    """Write JSON from None, bool, int, float, str, list, tuple and dict with str keys. Raises TypeError for others."""
+
+def plan(
+    config: bytes,
+    *,
+    bundle: str,
+    id: str,
+    form: Literal["engine", "library"],
+    overlay: Literal["off", "discard", "keep"] = "off",
+    overlay_dir: str | None = None,
+    overlay_size: int | None = None,
+    view: View | None = None,
+    cgroup_default: str | None = None,
+    cgroups: bool = True,
+    pivot: bool = True,
+    preserve_fds: int = 0,
+) -> LaunchPlan:
+    """Check config.json strictly and decide everything that can be decided before the container exists. Touches nothing.
+
+    bundle is the absolute directory that relative paths start from. form "engine": init becomes the process; "library": it
+    stays as PID 1 above it. overlay "discard" puts a throw-away tmpfs of overlay_size bytes over the rootfs, "keep" uses
+    upper/ and work/ below overlay_dir. view replaces the rootfs. cgroup_default is the cgroup path where config.json gives none;
+    cgroups=False joins none. Raises SpecError (with the JSON path) and HostError.
+    """
+
+@final
+class View:
+    """What of the host a host view shows: absolute paths, copy-on-write (`show`) or bound read-only (`read_only`)."""
+
+    def __init__(self, *, show: Sequence[str], read_only: Sequence[str], copy: Sequence[str], empty: Sequence[str]) -> None: ...
+
+@final
+class LaunchPlan:
+    """What was decided. Nothing exists yet."""
+
+    @property
+    def warnings(self) -> list[str]: ...
+    @property
+    def oci_version(self) -> str: ...
+    @property
+    def rootfs(self) -> str: ...
+    @property
+    def terminal(self) -> bool: ...
+    @property
+    def annotations(self) -> dict[str, str]: ...
+    @property
+    def cgroup_path(self) -> str | None:
+        """Path below each hierarchy's root, "/pyrt/ID"; None where no cgroup is made."""
+    @property
+    def cgroup_paths(self) -> dict[str, str]:
+        """Directory by hierarchy: {"unified": "/sys/fs/cgroup/unified/pyrt/ID", "memory": ...}. What state must name before the launch."""
+    @property
+    def own_pid_namespace(self) -> bool: ...
+    @property
+    def poststart(self) -> bool:
+        """config.json has poststart hooks."""
+    def launch(
+        self,
+        *,
+        stdio: tuple[int, int, int],
+        start_socket: str | None = None,
+        console_socket: int | None = None,
+        pass_fds: Sequence[int] = (),
+        end_with_caller: bool = False,
+    ) -> Process:
+        """Make the container. Returns when the program was executed, or, with start_socket, when init waits there for `start`.
+
+        stdio: the descriptors that become 0, 1, 2 (ignored where config.json asks for a terminal). start_socket: path of the Unix
+        socket to make. console_socket: a connected Unix socket that gets the terminal. pass_fds: descriptors that the
+        program keeps, renumbered from 3. end_with_caller: everything inside ends when the calling process does (form "library").
+        On failure everything is undone and the error raised. Releases the GIL.
+        """
+
+@final
+class Process:
+    """A container's init process, named by pidfd. Only the process that launched it can wait for its exit status."""
+
+    @property
+    def pid(self) -> int: ...
+    @property
+    def start_time(self) -> int:
+        """Clock ticks since boot, as in /proc/PID/stat field 22; tells a reused PID apart."""
+    @property
+    def pidfd(self) -> int: ...
+    @property
+    def cgroup(self) -> Cgroup | None: ...
+    @property
+    def max_rss_bytes(self) -> int | None:
+        """Largest resident set of any process in it, known after wait."""
+    def fileno(self) -> int:
+        """The pidfd: readable when the container has ended."""
+    def terminal(self) -> int | None:
+        """The pty master, once, owned by whoever takes it; None where there is none or it went to a console socket."""
+    def wait(self, timeout: float | None = None) -> int | None:
+        """Wait status as subprocess has it: the exit code, or minus the signal. None when timeout seconds passed.
+
+        Raises ProcessLookupError where somebody else took the status. Releases the GIL; Ctrl-C interrupts it.
+        """
+    def foreground(self, *, terminal: bool, timeout: float | None = None) -> int | None:
+        """Wait as a foreground command does: signals that reach this process go to the container; with terminal, descriptor 0 is put
+        into raw mode and its input, output and size are relayed. Returns as `wait`."""
+    def send_signal(self, signal: int) -> None:
+        """Raises ProcessLookupError when it has ended."""
+    def kill(self) -> None:
+        """End everything inside and wait until it is empty: cgroup.kill, or SIGKILL to PID 1 by pidfd."""
+    def close(self) -> None:
+        """Release the descriptors. Never ends the container."""
+
+@final
+class Cgroup:
+    """One cgroup in every hierarchy that it joined: cgroup2, and v1 hierarchies on hybrid hosts."""
+
+    @staticmethod
+    def create(path: str, resources: Mapping[str, Any], *, controllers: Sequence[str] = ()) -> Cgroup:
+        """Make it with limits: `resources` is the spec's linux.resources. controllers: joined even where no limit asks. AlreadyExists, HostError."""
+    @staticmethod
+    def open(paths: Mapping[str, str]) -> Cgroup:
+        """Open what `paths` named earlier; hierarchies that are gone are left out."""
+    @property
+    def paths(self) -> dict[str, str]: ...
+    def add(self, pid: int) -> None: ...
+    def update(self, resources: Mapping[str, Any]) -> None: ...
+    def processes(self) -> list[int]:
+        """PIDs in it and below, as the caller sees them."""
+    def signal(self, signal: int) -> None:
+        """Send it to every process inside, by pidfd."""
+    def freeze(self) -> None:
+        """Returns when everything inside stands still."""
+    def thaw(self) -> None: ...
+    def frozen(self) -> bool: ...
+    def kill(self) -> None:
+        """SIGKILL to all, and wait until it is empty."""
+    def usage(self) -> dict[str, int | None]:
+        """cpu_usec, cpu_user_usec, cpu_system_usec, memory_bytes, memory_peak_bytes, swap_bytes, memory_limit_bytes, oom_kills, pids, pids_peak,
+        pids_limit_hits, io_read_bytes, io_write_bytes. None where no joined controller counts it."""
+    def remove(self) -> None:
+        """Remove it, with cgroups below it; it must be empty of processes. Missing ones are fine."""
+
+def start(socket: str) -> None:
+    """Let the init waiting at this socket go on, and return when the program was executed. InvalidState where nobody waits."""
+
+def run_hooks(config: bytes, stage: Literal["poststart", "poststop"], state: bytes) -> list[str]:
+    """Run that stage's hooks with `state` on stdin. poststart raises at the first failure; poststop returns failures as warnings."""
+
+def process_alive(pid: int, start_time: int) -> bool:
+    """Whether this very process exists and is no zombie."""
+
+def signal_process(pid: int, start_time: int, signal: int) -> None:
+    """By pidfd, after checking the start time. Raises ProcessLookupError when it has ended."""
+
+def wait_process(pid: int, start_time: int, timeout: float | None = None) -> tuple[bool, int | None]:
+    """(ended, status) of a process that need not be our child. Status as `Process.wait`; None where the kernel cannot tell."""
+
+def namespace_kind(path: str) -> str | None:
+    """"pid", "network", "mount", "ipc", "uts", "user", "cgroup", "time" as config.json has them; None for a file that is none. Raises NotFound."""
+
+def namespaces_create(kinds: Sequence[str], *, uid_mappings: Sequence[tuple[int, int, int]] = (), gid_mappings: Sequence[tuple[int, int, int]] = (),
+                      monotonic_offset: float = 0.0, boottime_offset: float = 0.0) -> tuple[dict[str, int], int | None, int | None]:
+    """Make namespaces beside the caller, who stays where he is: ({kind: descriptor}, PID and pidfd of the PID 1 that holds a pid namespace)."""
+
+def overlay_mount(lower: Sequence[str], *, upper_dir: str | None, size: int | None) -> int:
+    """A detached overlay mount's descriptor. upper_dir None: thrown away, on a tmpfs of `size` bytes. HostError without the right to mount."""
+
+def host_facts() -> dict[str, Any]:
+    """What this kernel, caller and cgroup set-up can do: {"kernel": "6.18.0", "checks": [{"name", "ok", "detail", "hint"}, ...],
+    "cgroup": {"mode": "v2" | "hybrid" | "v1" | "none", "mounts": {...}, "controllers": [...]}, "capabilities": [...]}."""

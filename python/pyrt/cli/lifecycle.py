@@ -1,0 +1,163 @@
+"""The verbs that make a container: create and run, in the engine's form (a bundle and an id).
+
+Here is what an engine hands over beside the bundle: descriptors, the console socket, the files it wants written.
+
+Neighbours: ``Runtime.create`` does the work and undoes it on failure; ``people`` is the form with `--`.
+"""
+
+import posix
+import sys
+
+from pyrt.errors import Error, HostError, SpecError, from_os_error
+from pyrt.state import replace_file
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import _socket
+
+    from pyrt.cli.line import Line
+    from pyrt.cli.main import Globals
+    from pyrt.container import Container
+
+__all__ = ["create", "run"]
+
+FAILED = 1
+SIGNALLED = 128
+"""Added to the number of the signal that ended the container (runc, and every shell)."""
+FIRST_PASSED = 3
+"""The descriptor after stdio (sd_listen_fds(3))."""
+_SOCKET_PATH_LIMIT = 107
+"""Bytes that sockaddr_un has for a path (unix(7)), but one for its end."""
+
+
+def create(line: "Line", settings: "Globals") -> int:
+    _make(line, settings, start=False, attached=False)
+    return 0
+
+
+def run(line: "Line", settings: "Globals") -> int:
+    """0 when detached, else the exit status of the container, 128 + n where signal n ended it."""
+    detach = line.options.flag("detach")
+    container = _make(line, settings, start=True, attached=not detach)
+    if detach:
+        return 0
+    try:
+        status = container.foreground()
+    finally:
+        if not line.options.flag("keep"):
+            warned = len(container.warnings)
+            container.delete(force=True)
+            _warn(container, settings, warned)
+    if status is None:
+        raise Error(f"exit status of container {container.id} is unknown", hint=container.exit_unknown)
+    return SIGNALLED - status if status < 0 else status
+
+
+def _make(line: "Line", settings: "Globals", *, start: bool, attached: bool) -> "Container":
+    options = line.options
+    if settings.cgroup_manager == "systemd":
+        raise HostError("the systemd cgroup manager is not supported", hint="use --cgroup-manager cgroupfs")
+    listening = _listen_descriptors()
+    pass_fds = range(FIRST_PASSED, FIRST_PASSED + listening + options.number("preserve_fds"))
+    _check_open(pass_fds)
+    bundle, config = options.text("bundle") or ".", options.text("config")
+    console_socket, pidfd_socket = _connect(options.text("console_socket")), _connect(options.text("pidfd_socket"))
+    container = settings.runtime().create(
+        line.arguments[0],
+        bundle=bundle,
+        config=_with_listen_environment(config or f"{bundle}/config.json", listening) if listening else config,
+        start=start,
+        attached=attached,
+        console_socket=None if console_socket is None else console_socket.fileno(),
+        pass_fds=pass_fds,
+        pivot=not options.flag("no_pivot"),
+        cgroups=settings.cgroup_manager != "disabled",
+    )
+    _warn(container, settings)
+    try:
+        pid_file = options.text("pid_file")
+        if pid_file is not None:
+            _write_pid_file(pid_file, container.init_pid)
+        if pidfd_socket is not None:
+            _send_descriptor(pidfd_socket, container.fileno())
+    except BaseException:
+        warned = len(container.warnings)
+        container.delete(force=True)
+        _warn(container, settings, warned)
+        raise
+    settings.messages.debug(f"container {container.id} has init {container.init_pid}")
+    return container
+
+
+def _warn(container: "Container", settings: "Globals", start: int = 0) -> None:
+    for warning in container.warnings[start:]:
+        settings.messages.warning(warning)
+
+
+def _write_pid_file(path: str, pid: int) -> None:
+    try:
+        replace_file(path, b"%d" % pid, 0o644)
+    except OSError as error:
+        raise from_os_error("write pid file", error, path) from error
+
+
+def _check_open(descriptors: range) -> None:
+    for descriptor in descriptors:
+        try:
+            posix.fstat(descriptor)
+        except OSError as error:
+            raise SpecError(f"descriptor {descriptor} is to be preserved, but is not open", errno=error.errno) from error
+
+
+def _listen_descriptors() -> int:
+    """How many sockets systemd, or conmon in its place, hands to this very process (sd_listen_fds(3))."""
+    count, pid = posix.environ.get(b"LISTEN_FDS", b""), posix.environ.get(b"LISTEN_PID", b"")
+    if not count.isdigit() or pid != b"%d" % posix.getpid():
+        return 0
+    return int(count)
+
+
+def _with_listen_environment(config: str, listening: int) -> bytes:
+    """config.json whose process knows of the sockets. It is PID 1 of its own namespace, hence LISTEN_PID."""
+    from pyrt.spec import Spec
+
+    spec = Spec.from_file(config)
+    added = {"LISTEN_FDS": str(listening), "LISTEN_PID": "1"}
+    names = posix.environ.get(b"LISTEN_FDNAMES")
+    if names is not None:
+        added["LISTEN_FDNAMES"] = names.decode("utf-8", "surrogateescape")
+    spec.env = {**spec.env, **added}
+    return spec.to_bytes()
+
+
+def _connect(path: str | None) -> "_socket.socket | None":
+    """Connect to an engine's Unix socket. By `_socket` itself: socket.py imports for five milliseconds what is not needed here."""
+    if path is None:
+        return None
+    import _socket
+
+    connection = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM | _socket.SOCK_CLOEXEC)
+    try:
+        if len(path.encode("utf-8", "surrogateescape")) <= _SOCKET_PATH_LIMIT:
+            connection.connect(path)
+            return connection
+        # A longer path goes through a descriptor of the socket's file.
+        descriptor = posix.open(path, posix.O_PATH | posix.O_CLOEXEC)
+        try:
+            connection.connect(f"/proc/self/fd/{descriptor}")
+        finally:
+            posix.close(descriptor)
+    except OSError as error:
+        raise from_os_error("connect to socket", error, path) from error
+    return connection
+
+
+def _send_descriptor(connection: "_socket.socket", descriptor: int) -> None:
+    import _socket
+
+    # runc's message is the kind of its init: "standard" is the container's own.
+    rights = (_socket.SOL_SOCKET, _socket.SCM_RIGHTS, descriptor.to_bytes(4, sys.byteorder))
+    try:
+        connection.sendmsg([b"standard"], [rights])
+    except OSError as error:
+        raise from_os_error("send pidfd", error) from error

@@ -1,0 +1,119 @@
+"""Every verb and option of the command, declared once: both parsers, the help and the usage lines read it.
+
+A new option is a row here and a word in the verb's function, which finds it under its long name with underscores.
+The contract is CLI.md's, in runc's spelling; rows marked crun are that runtime's.
+"""
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Literal
+
+    Kind = Literal["flag", "text", "number"]
+
+__all__ = ["GLOBAL", "OPTIONS", "VERBS", "Option", "Verb", "options_of"]
+
+
+class Verb:
+    """What can be asked for: its function as ``module:function`` below pyrt.cli, and its arguments, optional ones in brackets."""
+
+    __slots__ = ("arguments", "function", "help", "name")
+
+    def __init__(self, name: str, function: str, arguments: tuple[str, ...], help: str) -> None:
+        self.name = name
+        self.function = function
+        self.arguments = arguments
+        self.help = help
+
+    @property
+    def required(self) -> int:
+        """How many arguments there must be."""
+        return sum(not argument.startswith("[") for argument in self.arguments)
+
+
+class Option:
+    """One option. verbs: which take it; ``GLOBAL`` are those before the verb. choices: the values that it may have."""
+
+    __slots__ = ("choices", "flags", "help", "kind", "metavar", "name", "verbs")
+
+    def __init__(
+        self,
+        flags: str,
+        kind: "Kind",
+        verbs: str,
+        help: str,
+        *,
+        metavar: str | None = None,
+        choices: tuple[str, ...] = (),
+    ) -> None:
+        self.flags = flags.split()
+        self.name = self.flags[0].removeprefix("--").replace("-", "_")
+        self.kind = kind
+        self.metavar = metavar
+        self.verbs = verbs.split() or [GLOBAL]
+        self.help = help
+        self.choices = choices
+
+
+GLOBAL = ""
+"""The verb of options that stand before the verb."""
+
+VERBS = {
+    verb.name: verb
+    for verb in (
+        Verb("create", "lifecycle:create", ("ID",), "create a container; its program waits for start"),
+        Verb("run", "lifecycle:run", ("ID",), "create a container and start it; with --, run a command: pyrt run [options] -- CMD ARG..."),
+        Verb("start", "manage:start", ("ID",), "let the program of a created container run"),
+        Verb("state", "manage:state", ("ID",), "print the state of a container as JSON"),
+        Verb("kill", "manage:kill", ("ID", "[SIGNAL]"), "send a signal to a container, TERM by default"),
+        Verb("delete", "manage:delete", ("ID",), "delete a stopped or created container"),
+        Verb("list", "manage:list_all", (), "list containers"),
+        Verb("pause", "manage:pause", ("ID",), "freeze all processes of a container"),
+        Verb("resume", "manage:resume", ("ID",), "let a paused container go on"),
+        Verb("spec", "spec:spec", (), "write a config.json to start from"),
+        Verb("check", "check:check", (), "show what this host can do, and why not"),
+    )
+}
+
+_MAKE = "create run"
+
+OPTIONS = (
+    Option("--root", "text", GLOBAL, "keep containers here (/run/pyrt; without root $XDG_RUNTIME_DIR/pyrt)", metavar="DIR"),
+    Option("--log", "text", GLOBAL, "append messages to this file too", metavar="FILE"),
+    Option("--log-format", "text", GLOBAL, "of the log: text (default) or json", metavar="FORMAT", choices=("text", "json")),
+    Option("--debug", "flag", GLOBAL, "say more"),
+    Option("--systemd-cgroup", "flag", GLOBAL, "have systemd make the cgroups (refused by create and run for now)"),
+    Option("--rootless", "text", GLOBAL, "true, false or auto (default)", metavar="WHETHER", choices=("true", "false", "auto")),
+    Option(
+        "--cgroup-manager",
+        "text",
+        GLOBAL,
+        "cgroupfs (default), systemd or disabled (crun)",
+        metavar="NAME",
+        choices=("cgroupfs", "systemd", "disabled"),
+    ),
+    Option("--version -v", "flag", GLOBAL, "print the version"),
+    Option("--help -h", "flag", GLOBAL, "print this help"),
+    Option("--help -h", "flag", " ".join(VERBS), "print this help"),
+    Option("--bundle -b", "text", f"{_MAKE} spec", "directory with config.json (the current one)", metavar="DIR"),
+    Option("--config -f", "text", _MAKE, "another configuration than the bundle's config.json (crun)", metavar="FILE"),
+    Option("--console-socket", "text", _MAKE, "Unix socket that gets the terminal", metavar="SOCKET"),
+    Option("--pidfd-socket", "text", _MAKE, "Unix socket that gets a pidfd of the container's init", metavar="SOCKET"),
+    Option("--pid-file", "text", _MAKE, "write the init's PID to this file", metavar="FILE"),
+    Option("--no-pivot", "flag", _MAKE, "do not use pivot_root, for a root on an initramfs"),
+    Option("--no-new-keyring", "flag", _MAKE, "accepted: pyrt makes no session keyring"),
+    Option("--preserve-fds", "number", _MAKE, "pass N descriptors after stdio (and $LISTEN_FDS)", metavar="N"),
+    Option("--detach -d", "flag", "run", "do not wait for the container"),
+    Option("--keep", "flag", "run", "do not delete the container when it has ended"),
+    Option("--no-subreaper", "flag", "run", "accepted: pyrt run is never a subreaper"),
+    Option("--all -a", "flag", "kill", "signal every process of the container"),
+    Option("--force -f", "flag", "delete", "end it first; whatever its state, also where it does not exist"),
+    Option("--regex -r", "flag", "kill delete", "ID is a regular expression that matches ids (crun)"),
+    Option("--format -f", "text", "list", "table (default) or json", metavar="FORMAT", choices=("table", "json")),
+    Option("--quiet -q", "flag", "list", "print ids only"),
+    Option("--rootless", "flag", "spec", "for users other than root"),
+)
+
+
+def options_of(verb: str) -> "dict[str, Option]":
+    """Options of a verb, or GLOBAL, by flag."""
+    return {flag: option for option in OPTIONS if verb in option.verbs for flag in option.flags}

@@ -1,0 +1,412 @@
+"""From `run`'s options to a config.json and the launch plan: what was asked for, laid over the library's defaults or a given spec.
+
+One brain for `run`, `pyrt run -- CMD`, and all that will launch containers in the library's form. `options.ContainerOptions` lists the
+options, `defaults` holds the values, `view` the host view, `limits` what a cgroup may use. A given `spec=` or `bundle=` is taken as it
+says, but for the options that are given beside it. Nothing in `defaults` is changed: what is edited is made anew, once a container.
+"""
+
+import os
+
+from pyrt import _native, defaults, view
+from pyrt.paths import absolute
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from typing import Any, Literal
+
+    from pyrt.options import ContainerOptions
+
+OPTIONS = frozenset(
+    (
+        "bundle",
+        "capabilities",
+        "cgroup",
+        "cpu_weight",
+        "cpus",
+        "cpuset",
+        "cwd",
+        "env",
+        "extra_groups",
+        "group",
+        "here",
+        "host_view",
+        "hostname",
+        "inherit_env",
+        "init",
+        "io_weight",
+        "memory",
+        "memory_swap",
+        "mounts",
+        "namespaces",
+        "network",
+        "overlay",
+        "pass_fds",
+        "pids",
+        "read_only",
+        "rlimits",
+        "rootfs",
+        "size",
+        "spec",
+        "tmpfs",
+        "umask",
+        "user",
+    )
+)
+
+_REFUSED = {
+    "preexec_fn": "Python code cannot run between the launch and the command",
+    "shell": "a shell is a program like others: run(['sh', '-c', text])",
+    "executable": "the program is args[0]",
+    "close_fds": "nothing but stdio and pass_fds is ever inherited",
+    "restore_signals": "all signals are always as the kernel sets them",
+    "start_new_session": "a container always has a session of its own",
+    "process_group": "a container always has a session of its own",
+    "universal_newlines": "it is called text",
+    "bufsize": "run() has no file objects",
+    "pipesize": "pipes have the kernel's size",
+    "startupinfo": "it is for Windows only",
+    "creationflags": "it is for Windows only",
+}
+
+_LIMITS = ("memory", "memory_swap", "cpus", "cpu_weight", "io_weight", "cpuset", "pids")
+_KINDS = {"net": "network", "mnt": "mount"}
+"""The spec's names of namespaces that /proc/PID/ns spells differently."""
+
+_NAMESPACES = [{"type": kind} for kind in defaults.NAMESPACES]
+_MOUNTS = list(defaults.MOUNTS)
+_READONLY_PATHS = list(defaults.READONLY_PATHS)
+_CAPABILITIES = list(defaults.LIBRARY_CAPABILITIES)
+_CAPABILITIES_OF_ROOT = {"bounding": _CAPABILITIES, "effective": _CAPABILITIES, "permitted": _CAPABILITIES}
+_CAPABILITIES_OF_OTHERS = {"bounding": _CAPABILITIES}
+_USER = {"uid": 0, "gid": 0, "umask": defaults.UMASK}
+
+_pids_controller: bool | None = None
+
+
+class Configuration:
+    """What one container is to be: the config.json as a dict, and what the plan wants to know beside it."""
+
+    __slots__ = ("bundle", "cgroup", "config", "form", "id", "overlay", "overlay_dir", "overlay_size", "pass_fds", "view")
+
+    config: "dict[str, Any]"
+    bundle: str
+    form: "Literal['library', 'engine']"
+    overlay: "Literal['off', 'discard', 'keep']"
+    overlay_dir: str | None
+    overlay_size: int
+    view: "_native.View | None"
+    pass_fds: "Sequence[int]"
+
+    def __init__(self, id: str | None) -> None:
+        self.id = id or f"run-{os.getpid()}-{os.urandom(8).hex()}"
+        self.cgroup = f"/pyrt/{self.id}"
+        self.bundle = "/"
+        self.overlay_dir = None
+        self.view = None
+
+    def plan(self) -> "_native.LaunchPlan":
+        """Have the native side check it and decide. Raises SpecError with the JSON path, and HostError."""
+        return _native.plan(
+            _native.json_dumps(self.config).encode(),
+            bundle=self.bundle,
+            id=self.id,
+            form=self.form,
+            overlay=self.overlay,
+            overlay_dir=self.overlay_dir,
+            overlay_size=self.overlay_size,
+            view=self.view,
+            cgroup_default=self.cgroup,
+            preserve_fds=len(self.pass_fds),
+            end_with_caller=True,
+        )
+
+
+def configure(args: "Sequence[str] | None", options: "ContainerOptions", *, id: str | None = None, terminal: bool = False) -> Configuration:
+    """What the options ask for. args None: the command that the spec names.
+
+    id names the container and its cgroup; one is made up where it is None. terminal: with a terminal of its own.
+    Raises TypeError for an unknown option, ValueError for options that do not go together, SpecError for a spec that is wrong.
+    """
+    if not options.keys() <= OPTIONS:
+        raise _unknown(options)
+    configuration = Configuration(id)
+    configuration.form = "engine" if options.get("init") is False else "library"
+    configuration.pass_fds = options.get("pass_fds", ())
+    spec, bundle = options.get("spec"), options.get("bundle")
+    if spec is None and bundle is None:
+        if args is None:
+            raise TypeError("there is neither args nor a spec that names a command")
+        configuration.config = _library_config()
+        _apply(configuration, args, options, terminal, given=False)
+        return configuration
+    from pyrt.spec import Spec
+
+    configuration.bundle = os.getcwd() if bundle is None else absolute(bundle)
+    if spec is None:
+        spec = Spec.from_file(configuration.bundle)
+    configuration.config = spec.copy().config
+    try:
+        _apply(configuration, args, options, terminal, given=True)
+    except (AttributeError, KeyError, TypeError):
+        # Something in it is not of the type that it must be: the strict check says what and where.
+        spec.check(configuration.bundle)
+        raise
+    return configuration
+
+
+def _apply(configuration: Configuration, args: "Sequence[str] | None", options: "ContainerOptions", terminal: bool, *, given: bool) -> None:
+    """Lay the options over the configuration: `given` is somebody's spec, else the library's own."""
+    config = configuration.config
+    linux: dict[str, Any] = config.get("linux") or {}
+    config["linux"] = linux
+    linux["resources"] = resources = _resources(linux.get("resources"), options, given)
+    root = _root(configuration, options, given)
+    size = options.get("size")
+    if size is None:
+        limit = (resources.get("memory") or {}).get("limit")
+        configuration.overlay_size = limit if limit is not None and limit > 0 else defaults.UPPER_SIZE
+    else:
+        from pyrt.limits import size_bytes
+
+        configuration.overlay_size = size_bytes(size)
+    _mounts(configuration, options)
+    _namespaces(config, options, given)
+    _process(configuration, args, options, given, root, terminal)
+    if (cgroup := options.get("cgroup")) is not None:
+        linux["cgroupsPath"] = f"{_cgroup_path(cgroup)}/{configuration.id}"
+
+
+def _library_config() -> "dict[str, Any]":
+    """The parts that no option changes, or that are made anew when one does."""
+    return {
+        "ociVersion": defaults.OCI_VERSION,
+        "process": {"user": _USER, "cwd": "/", "capabilities": _CAPABILITIES_OF_ROOT, "noNewPrivileges": True},
+        "root": {"path": "/"},
+        "hostname": defaults.HOSTNAME,
+        "mounts": _MOUNTS,
+        "linux": {"namespaces": _NAMESPACES, "maskedPaths": defaults.masked_paths(), "readonlyPaths": _READONLY_PATHS},
+    }
+
+
+def _unknown(options: "Mapping[str, object]") -> TypeError:
+    for name in options:
+        if reason := _REFUSED.get(name):
+            return TypeError(f"run() takes no {name}: {reason}")
+    unknown = ", ".join(repr(name) for name in options if name not in OPTIONS)
+    return TypeError(f"run() got an unexpected keyword argument {unknown}")
+
+
+def _resources(resources: "dict[str, Any] | None", options: "ContainerOptions", given: bool) -> "dict[str, Any]":
+    """`linux.resources`: what the spec says, or the default limit of processes, and the limits that are asked for."""
+    base: dict[str, Any] = (resources or {}) if given else {"pids": {"limit": defaults.PIDS_LIMIT}} if _has_pids_controller() else {}
+    if (above := getattr(options.get("cgroup"), "limits", None)) is not None:
+        # A container joins the hierarchies in which it has a limit, and v1 has one for each controller: those above hold only there.
+        base = {**base, **above.resources()}
+    said: dict[str, Any] = {name: value for name in _LIMITS if (value := options.get(name)) is not None}
+    if not said:
+        return base
+    from pyrt.limits import Limits
+    from pyrt.spec import merge_resources
+
+    return merge_resources(base, Limits(**said).resources())
+
+
+def _has_pids_controller() -> bool:
+    global _pids_controller
+    if _pids_controller is None:
+        _pids_controller = "pids" in _native.host_facts()["cgroup"]["controllers"]
+    return _pids_controller
+
+
+def _root(configuration: Configuration, options: "ContainerOptions", given: bool) -> str:
+    """Choose the root and what lies over it; returns the directory in which users are looked up."""
+    config = configuration.config
+    rootfs, overlay = options.get("rootfs"), options.get("overlay")
+    host_view, here = options.get("host_view"), options.get("here")
+    if rootfs is not None and (host_view is not None or here):
+        raise ValueError("rootfs= and the host view (host_view=, here=) are two different roots; show a directory in a rootfs with mounts=")
+    base = config.get("root") or {}
+    if rootfs is not None or (given and host_view is None and not here):
+        if rootfs is not None:
+            base = {**base, "path": absolute(rootfs)}
+            # An Overlay is copy-on-write already, and its upper layer is where its owner looks for the changes.
+            default = not getattr(rootfs, "copy_on_write", False)
+        else:
+            default = False
+        overlay = default if overlay is None else overlay
+        root = os.path.join(configuration.bundle, base.get("path") or "")
+    else:
+        configuration.view = _view(configuration, host_view or view.DEFAULT, options)
+        base = {**base, "path": "/"}
+        if overlay is False:
+            raise ValueError("overlay=False would write to the host itself: the host view is always copy-on-write")
+        overlay = True if overlay is None else overlay
+        root = "/"
+    if (read_only := options.get("read_only")) is not None:
+        base = {**base, "readonly": bool(read_only)}
+    if base:
+        config["root"] = base
+    if overlay is True or overlay is False:
+        configuration.overlay = "discard" if overlay else "off"
+    else:
+        configuration.overlay, configuration.overlay_dir = "keep", absolute(overlay)
+    return root
+
+
+def _view(configuration: Configuration, host_view: view.HostView, options: "ContainerOptions") -> "_native.View":
+    if masked := host_view.masked:
+        linux = configuration.config["linux"]
+        linux["maskedPaths"] = [*(linux.get("maskedPaths") or ()), *masked]
+    here = os.getcwd() if options.get("here") else None
+    if here == "/":
+        raise ValueError("here=True in / would show the whole host; change to the directory that the command needs")
+    return host_view.native(here=here, host_network=options.get("network") == "host")
+
+
+def _mounts(configuration: Configuration, options: "ContainerOptions") -> None:
+    tmpfs, mounts = options.get("tmpfs", ()), options.get("mounts", ())
+    if not tmpfs and not mounts:
+        return
+    from pyrt.mounts import Mount
+
+    if isinstance(tmpfs, str) or isinstance(mounts, str):
+        raise TypeError("tmpfs and mounts are lists, not one str")
+    sizes = dict.fromkeys(tmpfs) if not hasattr(tmpfs, "items") else dict(tmpfs.items())
+    more = [Mount.tmpfs(path, size=configuration.overlay_size if size is None else size) for path, size in sizes.items()]
+    more += [Mount.parse(mount) if isinstance(mount, str) else mount for mount in mounts]
+    config = configuration.config
+    config["mounts"] = [*(config.get("mounts") or ()), *(mount.to_config() for mount in more)]
+
+
+def _namespaces(config: "dict[str, Any]", options: "ContainerOptions", given: bool) -> None:
+    """Which namespaces are new, which are given, and the host name that only a new one may get."""
+    network, namespaces, hostname = options.get("network"), options.get("namespaces"), options.get("hostname")
+    wanted: dict[str, str] = {}
+    if namespaces is not None:
+        wanted.update(_paths(namespaces))
+    if network is not None:
+        wanted["network"] = _network(network)
+    linux = config["linux"]
+    if wanted:
+        entries: dict[str, dict[str, str]] = {entry["type"]: entry for entry in linux.get("namespaces") or ()}
+        for name, place in wanted.items():
+            kind = _KINDS.get(name, name)
+            if place == "host":
+                entries.pop(kind, None)
+            elif place == "new":
+                if kind == "user":
+                    raise ValueError("a new user namespace needs mappings, which a spec= names")
+                entries[kind] = {"type": kind}
+            else:
+                entries[kind] = {"type": kind, "path": place}
+        linux["namespaces"] = list(entries.values())
+        uts = entries.get("uts")
+        if not given and (uts is None or "path" in uts):
+            # The name of a namespace that others live in is theirs.
+            del config["hostname"]
+    if hostname is not None:
+        if not any(entry["type"] == "uts" for entry in linux.get("namespaces") or ()):
+            raise ValueError("hostname= would rename the host: the container has no uts namespace of its own")
+        config["hostname"] = hostname
+
+
+def _network(network: "Any") -> str:
+    """The place of the network namespace: "new", "host" or a path."""
+    if network == "none":
+        return "new"
+    if network == "host":
+        return "host"
+    if not hasattr(network, "paths"):
+        raise ValueError(f"network {network!r} is neither 'none' nor 'host' nor a Namespaces")
+    if "network" not in network:
+        raise ValueError("network= was given Namespaces that hold no network namespace")
+    # Those of a process that is in the caller's own network have no path.
+    return _paths(network).get("network", "host")
+
+
+def _paths(namespaces: "Any") -> "Mapping[str, str]":
+    """Kind to path, "host" or "new": a mapping says so itself, Namespaces answer with the paths of the caller's descriptors."""
+    paths: Mapping[str, str] = namespaces if hasattr(namespaces, "items") else namespaces.paths()
+    return paths
+
+
+def _process(
+    configuration: Configuration,
+    args: "Sequence[str] | None",
+    options: "ContainerOptions",
+    given: bool,
+    root: str,
+    terminal: bool,
+) -> None:
+    config = configuration.config
+    process: dict[str, Any] = config.get("process") or {}
+    config["process"] = process
+    if args is not None:
+        process["args"] = args
+    # A terminal is the caller's to ask for: a spec's wish for one would leave nobody at its other end.
+    process["terminal"] = terminal
+    home = "/root"
+    user, group, extra_groups = options.get("user"), options.get("group"), options.get("extra_groups")
+    umask, capabilities = options.get("umask"), options.get("capabilities")
+    if user is not None or group is not None or extra_groups is not None:
+        from pyrt.users import resolve
+
+        identity = resolve(root, user, group, extra_groups)
+        home = identity.home or "/"
+        process["user"] = {**(process.get("user") or {}), "uid": identity.uid, "gid": identity.gid}
+        process["user"]["additionalGids"] = identity.additional_gids
+        if identity.uid != 0 and not given:
+            # What execve(2) leaves a user other than root.
+            process["capabilities"] = _CAPABILITIES_OF_OTHERS
+    if umask is not None:
+        process["user"] = {**(process.get("user") or {}), "umask": umask}
+    if capabilities is not None:
+        from pyrt.spec import capability_names, capability_sets
+
+        # Asked for by name: a user other than root is to have them too.
+        other_user = bool((process.get("user") or {}).get("uid"))
+        process["capabilities"] = capability_sets(capability_names(capabilities), ambient=other_user)
+    if (rlimits := options.get("rlimits")) is not None:
+        from pyrt.rlimits import rlimit_entries
+
+        process["rlimits"] = rlimit_entries(rlimits)
+    here, cwd = options.get("here"), options.get("cwd")
+    if cwd is not None:
+        process["cwd"] = os.fspath(cwd)
+    elif here:
+        process["cwd"] = os.getcwd()
+    _environment(process, options, given, configuration.view is not None, home)
+
+
+def _environment(process: "dict[str, Any]", options: "ContainerOptions", given: bool, in_view: bool, home: str) -> None:
+    """`process.env`: fresh, or the spec's; then what is inherited by name; then what is given."""
+    inherited, env = options.get("inherit_env", ()), options.get("env")
+    if given and not inherited and not env:
+        return
+    if given:
+        entries = dict(entry.partition("=")[::2] for entry in process.get("env") or ())
+    else:
+        path = view.search_path() if in_view else defaults.PATH
+        entries = {"PATH": path, "HOME": home, "LANG": defaults.LANG, "TERM": defaults.TERM}
+    if isinstance(inherited, str):
+        raise TypeError("inherit_env is a list of names, not one str")
+    for name in inherited:
+        if (value := os.environ.get(name)) is not None:
+            entries[name] = value
+    if env:
+        entries.update(env)
+    for name in entries:
+        if not name or "=" in name:
+            raise ValueError(f"env: {name!r} cannot be the name of a variable")
+    process["env"] = [f"{name}={value}" for name, value in entries.items()]
+
+
+def _cgroup_path(cgroup: "Any") -> str:
+    """The path, below each hierarchy's root, of the cgroup in which the container's own is made."""
+    from pyrt.cgroups import Cgroup, below_root
+
+    if isinstance(cgroup, Cgroup):
+        cgroup.processes()  # raises where it is closed
+        return cgroup.path
+    return below_root(os.fspath(cgroup))

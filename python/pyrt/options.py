@@ -1,0 +1,58 @@
+"""ContainerOptions: the keyword arguments that `run` and all like it share, as a type. Read by type checkers and people;
+nothing imports it at run time. `configuration` turns the values into a config.json, `run`'s docstring explains them.
+"""
+
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Literal, TypedDict
+
+from pyrt.cgroups import Cgroup
+from pyrt.mounts import Mount
+from pyrt.namespaces import Namespaces
+from pyrt.rlimits import Rlimit
+from pyrt.spec import Spec
+from pyrt.view import HostView
+
+StrPath = str | os.PathLike[str]
+
+
+class ContainerOptions(TypedDict, total=False):
+    """Every key may be left out; None means the same as that, unless said otherwise."""
+
+    # process
+    cwd: StrPath | None
+    env: Mapping[str, str] | None
+    inherit_env: Iterable[str]
+    user: str | int | None
+    group: str | int | None
+    extra_groups: Iterable[str | int] | None
+    umask: int | None
+    capabilities: Iterable[str] | None
+    rlimits: Iterable[Rlimit] | Mapping[str, int | tuple[int, int]] | None
+    init: bool
+    # root and mounts
+    rootfs: StrPath | None
+    bundle: StrPath | None
+    spec: Spec | None
+    overlay: bool | StrPath | None
+    host_view: HostView | None
+    here: bool
+    size: int | str | None
+    read_only: bool | None
+    mounts: Iterable[Mount | str]
+    tmpfs: Iterable[str] | Mapping[str, int | str | None]
+    # limits
+    memory: int | str | None
+    memory_swap: int | str | None
+    cpus: float | None
+    cpu_weight: int | None
+    io_weight: int | None
+    cpuset: str | Iterable[int] | None
+    pids: int | None
+    cgroup: Cgroup | StrPath | None
+    # namespaces
+    network: Literal["none", "host"] | Namespaces | None
+    hostname: str | None
+    namespaces: Namespaces | Mapping[str, str] | None
+    # descriptors
+    pass_fds: Sequence[int]

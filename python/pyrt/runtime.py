@@ -1,0 +1,242 @@
+"""Runtime: creates containers from OCI bundles, finds and lists them. The command's engine form is made of it.
+
+The order of a creation is that of docs/architecture.md: decide (``_native.plan`` touches nothing), reserve the id, write down which
+cgroups will be ours, launch, write down the process. Whoever is killed in between leaves what `delete --force` needs.
+
+Neighbours: container.py is what comes out, state.py the directory it is kept in, spec.py builds configurations.
+"""
+
+import posix
+import time
+
+from pyrt import _native
+from pyrt.container import Container
+from pyrt.errors import NotFound, SpecError, from_os_error
+from pyrt.state import SIZE_LIMIT, Directory, State, boot_id, default_root, ids, read_file
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from os import PathLike
+
+    from typing_extensions import Unpack
+
+    from pyrt.options import ContainerOptions
+
+    StrPath = str | PathLike[str]
+
+__all__ = ["Runtime"]
+
+
+class Runtime:
+    """Containers below one state directory. Holds nothing open: several objects, threads and processes may use one directory."""
+
+    def __init__(self, root: "StrPath | None" = None) -> None:
+        """root: the state directory, /run/pyrt by default, or $XDG_RUNTIME_DIR/pyrt for users other than root. Made when needed."""
+        self._root = absolute(posix.fspath(root) if root is not None else default_root())
+
+    def __repr__(self) -> str:
+        return f"pyrt.Runtime({self._root!r})"
+
+    @property
+    def root(self) -> str:
+        """The state directory, absolute."""
+        return self._root
+
+    def create(
+        self,
+        id: str,
+        args: "Sequence[str] | None" = None,
+        *,
+        config: "StrPath | bytes | None" = None,
+        start: bool = False,
+        attached: bool = False,
+        stdio: tuple[int, int, int] = (0, 1, 2),
+        console_socket: int | None = None,
+        pivot: bool = True,
+        cgroups: bool = True,
+        **options: "Unpack[ContainerOptions]",
+    ) -> Container:
+        """Create a container whose program waits for ``Container.start``, and is PID 1 when it runs (runtime-spec, "Create").
+
+        bundle alone is taken to the letter. Everything else, ``rootfs=``, ``spec=``, or limits beside a bundle, is as in ``pyrt.run``,
+        with that function's defaults, but for `init`: the program is PID 1 itself. args: the command, where the bundle does not say.
+
+        config: another configuration file than the bundle's config.json, or its content. start: execute the program at once, without
+        waiting for ``start``. attached: the caller holds the terminal, by ``Container.foreground``. stdio: descriptors that become
+        0, 1, 2. console_socket: a connected Unix socket that gets the terminal. pivot: False for a root that pivot_root(2) refuses
+        (an initramfs). cgroups: False to join none.
+
+        On failure nothing is left. Raises SpecError, AlreadyExists, HostError, PermissionDenied, MissingExecutable, Error.
+        """
+        directory = Directory(self._root, id)
+        pass_fds = options.get("pass_fds", ())
+        if args is None and "bundle" in options and options.keys() <= {"bundle", "pass_fds"}:
+            data, bundle, plan = _plan_bundle(id, options["bundle"] or ".", config, pivot, cgroups, len(pass_fds))
+        else:
+            data, bundle, plan = _plan_options(id, args, options, console_socket is not None or attached, pivot, cgroups)
+        _check_terminal(plan, attached, console_socket)
+        with directory.create(self._root):
+            state = State(
+                id=id,
+                status="creating",
+                oci_version=plan.oci_version,
+                bundle=bundle,
+                rootfs=plan.rootfs,
+                annotations=plan.annotations,
+                created=_now(),
+                boot_id=boot_id(),
+                own_pid_namespace=plan.own_pid_namespace,
+                poststart=plan.poststart,
+            )
+            process = _launch(plan, directory, state, data, start, stdio, console_socket, pass_fds)
+        container = Container(directory, process, terminal=plan.terminal)
+        container.warnings += plan.warnings
+        if start:
+            container._run_poststart(state)
+        return container
+
+    def get(self, id: str) -> Container:
+        """The container of that id. Raises NotFound."""
+        container = Container(Directory(self._root, id))
+        if not container._directory.exists():
+            raise NotFound(f"container does not exist: {id}")
+        return container
+
+    def list(self) -> "list[Container]":
+        """All containers, by id; of some the state may be unreadable, which shows when it is asked for."""
+        return [Container(Directory(self._root, name)) for name in ids(self._root)]
+
+
+def _plan_bundle(
+    id: str, bundle: "StrPath", config: "StrPath | bytes | None", pivot: bool, cgroups: bool, preserve_fds: int
+) -> "tuple[bytes, str, _native.LaunchPlan]":
+    """The engine's way: the bytes of config.json go straight to the native check."""
+    path = _bundle(posix.fspath(bundle))
+    if config is None:
+        config = f"{path}/config.json"
+    data = config if isinstance(config, bytes) else _read_config(posix.fspath(config))
+    plan = _native.plan(
+        data,
+        bundle=path,
+        id=id,
+        form="engine",
+        cgroup_default=f"/pyrt/{id}",
+        cgroups=cgroups,
+        pivot=pivot,
+        preserve_fds=preserve_fds,
+    )
+    return data, path, plan
+
+
+def _plan_options(
+    id: str, args: "Sequence[str] | None", options: "ContainerOptions", terminal: bool, pivot: bool, cgroups: bool
+) -> "tuple[bytes, str, _native.LaunchPlan]":
+    """The library's way: a configuration of its defaults, a spec or a bundle, and what is asked for."""
+    from pyrt.configuration import configure
+
+    if options.get("init"):
+        raise SpecError("init=True is not for containers of a Runtime", hint="their program is PID 1 itself; pyrt.run has an init")
+    made = configure(args, options, id=id, terminal=terminal)
+    data = _native.json_dumps(made.config).encode()
+    plan = _native.plan(
+        data,
+        bundle=made.bundle,
+        id=id,
+        form="engine",
+        overlay=made.overlay,
+        overlay_dir=made.overlay_dir,
+        overlay_size=made.overlay_size,
+        view=made.view,
+        cgroup_default=made.cgroup,
+        cgroups=cgroups,
+        pivot=pivot,
+        preserve_fds=len(made.pass_fds),
+    )
+    return data, made.bundle, plan
+
+
+def absolute(path: str) -> str:
+    """An absolute path for what need not exist. ".." stays, for the kernel: the directory before it may be a symlink."""
+    parts = [part for part in path.split("/") if part not in ("", ".")]
+    if path.startswith("/"):
+        return "/" + "/".join(parts)
+    return "/".join([posix.getcwd().rstrip("/"), *parts]) or "/"
+
+
+def _bundle(path: str) -> str:
+    bundle = absolute(path)
+    try:
+        posix.stat(f"{bundle}/")  # the slash: only a directory has what it names
+    except OSError as error:
+        raise from_os_error("open bundle", error, bundle, hint="a bundle holds config.json and a root file system") from error
+    return bundle
+
+
+def _read_config(path: str) -> bytes:
+    try:
+        return read_file(path, SIZE_LIMIT)
+    except OSError as error:
+        raise from_os_error("read", error, path, hint="`pyrt spec` writes a config.json") from error
+    except ValueError as error:
+        raise SpecError(f"cannot read {path}: {error}") from error
+
+
+def _check_terminal(plan: "_native.LaunchPlan", attached: bool, console_socket: int | None) -> None:
+    """A terminal needs exactly one who holds its other side, and a console socket a terminal."""
+    if plan.terminal and not attached and console_socket is None:
+        raise SpecError("true, but nobody would hold the terminal", hint="give --console-socket", json_path="process.terminal")
+    if console_socket is not None and (attached or not plan.terminal):
+        raise SpecError(
+            "a console socket has nothing to receive",
+            hint="it is for detached or created containers whose config.json has process.terminal true",
+        )
+
+
+def _launch(
+    plan: "_native.LaunchPlan",
+    directory: Directory,
+    state: State,
+    config: bytes,
+    start: bool,
+    stdio: tuple[int, int, int],
+    console_socket: int | None,
+    pass_fds: "Sequence[int]",
+) -> "_native.Process":
+    """Launch, with everything on disk before and after that `delete --force` needs. Undoes all of it on failure."""
+    process = None
+    try:
+        directory.write_cgroup_paths(plan.cgroup_paths)
+        directory.write_config(config)
+        directory.write(state)
+        process = plan.launch(
+            stdio=stdio,
+            start_socket=None if start else directory.start_socket,
+            console_socket=console_socket,
+            pass_fds=pass_fds,
+        )
+        state.pid = process.pid
+        state.start_time = process.start_time
+        state.status = "running" if start else "created"
+        directory.write(state)
+    except BaseException:
+        if process is not None:
+            _undo(process)
+        directory.remove()
+        raise
+    return process
+
+
+def _undo(process: "_native.Process") -> None:
+    process.kill()
+    process.wait()
+    group = process.cgroup
+    if group is not None:
+        group.remove()
+    process.close()
+
+
+def _now() -> str:
+    """RFC 3339 with nanoseconds."""
+    seconds, nanoseconds = divmod(time.time_ns(), 1_000_000_000)
+    return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(seconds))}.{nanoseconds:09d}Z"

@@ -1,0 +1,117 @@
+//! Namespaces and overlays without a container: made by an init in namespaces of its own, handed out as descriptors.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use nix::errno::Errno;
+use nix::libc;
+use serde_json::{json, Value};
+
+use crate::error::{Context, Error, Kind, Result};
+use crate::host::HostFacts;
+use crate::launch::{launch, make_mount, Lent};
+use crate::plan::{LaunchPlan, Overlay};
+use crate::sys;
+
+/// The eight kinds: config.json's name, the name in /proc/PID/ns, the CLONE_NEW* flag.
+pub const KINDS: [(&str, &str, u64); 8] = [
+    ("user", "user", libc::CLONE_NEWUSER as u64),
+    ("mount", "mnt", libc::CLONE_NEWNS as u64),
+    ("pid", "pid", libc::CLONE_NEWPID as u64),
+    ("network", "net", libc::CLONE_NEWNET as u64),
+    ("ipc", "ipc", libc::CLONE_NEWIPC as u64),
+    ("uts", "uts", libc::CLONE_NEWUTS as u64),
+    ("cgroup", "cgroup", libc::CLONE_NEWCGROUP as u64),
+    ("time", "time", 0x80),
+];
+
+/// Which kind of namespace a file is, if any.
+pub fn namespace_kind(path: &Path) -> Result<Option<&'static str>> {
+    let file = std::fs::File::open(path).map_err(|error| match error.kind() {
+        std::io::ErrorKind::NotFound => Error { errno: Some(Errno::ENOENT), ..Error::new(Kind::NotFound, "open namespace") }.with_path(path.display().to_string()),
+        _ => Error::system("open namespace", path.display().to_string(), error.raw_os_error().map_or(Errno::EIO, Errno::from_raw)),
+    })?;
+    match sys::namespace_flag(file.as_fd()) {
+        Ok(flag) => Ok(KINDS.iter().find(|kind| kind.2 == flag).map(|kind| kind.0)),
+        Err(Errno::ENOTTY | Errno::EINVAL) => Ok(None),
+        Err(errno) => Err(errno).at("look at namespace", path.to_string_lossy()),
+    }
+}
+
+pub struct WantedNamespaces {
+    pub kinds: Vec<String>,
+    /// Container id, host id, size.
+    pub uid_mappings: Vec<(u32, u32, u32)>,
+    pub gid_mappings: Vec<(u32, u32, u32)>,
+    /// Seconds.
+    pub monotonic_offset: f64,
+    pub boottime_offset: f64,
+}
+
+pub struct MadeNamespaces {
+    pub files: Vec<(&'static str, OwnedFd)>,
+    /// The PID 1 of a pid namespace, without which nobody could join it.
+    pub keeper: Option<(i32, OwnedFd)>,
+}
+
+pub fn create_namespaces(wanted: &WantedNamespaces) -> Result<MadeNamespaces> {
+    let kinds = wanted.kinds.iter().map(|name| known(name)).collect::<Result<Vec<_>>>()?;
+    let mut linux = json!({"namespaces": wanted.kinds.iter().map(|kind| json!({"type": kind})).collect::<Vec<_>>()});
+    if wanted.kinds.iter().any(|kind| kind == "user") {
+        linux["uidMappings"] = mappings(&wanted.uid_mappings);
+        linux["gidMappings"] = mappings(&wanted.gid_mappings);
+    }
+    if wanted.kinds.iter().any(|kind| kind == "time") {
+        linux["timeOffsets"] = json!({"monotonic": offset(wanted.monotonic_offset), "boottime": offset(wanted.boottime_offset)});
+    }
+    let plan = LaunchPlan::holding(&bare_config(linux), HostFacts::get()?)?;
+    let lent = Lent { stdio: [0, 1, 2].map(sys::lend), start_socket: None, console_socket: None, kept: &[] };
+    let holder = launch(&plan, &lent)?;
+    let open = |kind: &(&'static str, &str, u64)| {
+        // A time or pid namespace that was unshared is the one for children.
+        let file = if kind.0 == "time" { "time_for_children" } else { kind.1 };
+        let path = format!("/proc/{}/ns/{file}", holder.pid);
+        std::fs::File::open(&path).map(|file| (kind.0, OwnedFd::from(file))).at("open namespace", &path)
+    };
+    let files = kinds.into_iter().map(open).collect::<Result<Vec<_>>>();
+    match files {
+        Ok(files) if wanted.kinds.iter().any(|kind| kind == "pid") => {
+            let pidfd = holder.pidfd().try_clone_to_owned().op("keep the namespaces")?;
+            Ok(MadeNamespaces { files, keeper: Some((holder.pid, pidfd)) })
+        }
+        // The descriptors hold them from here on.
+        files => holder.kill().and(files).map(|files| MadeNamespaces { files, keeper: None }),
+    }
+}
+
+fn known(name: &str) -> Result<&'static (&'static str, &'static str, u64)> {
+    KINDS.iter().find(|kind| kind.0 == name).ok_or_else(|| Error::spec("linux.namespaces", format!("{name:?} is no kind of namespace")))
+}
+
+fn mappings(lines: &[(u32, u32, u32)]) -> Value {
+    lines.iter().map(|(container, host, size)| json!({"containerID": container, "hostID": host, "size": size})).collect()
+}
+
+fn offset(seconds: f64) -> Value {
+    let whole = seconds.floor();
+    json!({"secs": whole as i64, "nanosecs": ((seconds - whole) * 1e9) as u32})
+}
+
+/// A config that says nothing but its namespaces.
+fn bare_config(linux: Value) -> Vec<u8> {
+    json!({"ociVersion": crate::oci::VERSION, "process": {"cwd": "/", "user": {"uid": 0, "gid": 0}, "args": ["-"]}, "linux": linux}).to_string().into_bytes()
+}
+
+/// A detached overlay mount: nothing of it is mounted on the host.
+pub fn mount_overlay(lower: &[PathBuf], upper: Option<&Path>, size: Option<u64>) -> Result<OwnedFd> {
+    let overlay = match upper {
+        Some(directory) => Overlay::Keep { directory: directory.to_owned() },
+        None => Overlay::Discard { size },
+    };
+    let config = bare_config(json!({"namespaces": [{"type": "mount"}]}));
+    let plan = LaunchPlan::overlaying(&config, lower, &overlay, HostFacts::get()?)?;
+    make_mount(&plan).map_err(|error| match error.errno {
+        Some(Errno::EPERM) => Error { kind: Kind::Host, ..error }.with_hint("mounting needs CAP_SYS_ADMIN"),
+        _ => error,
+    })
+}

@@ -1,0 +1,276 @@
+//! `Cgroup`: one cgroup in every hierarchy that it joined, held by descriptors.
+//!
+//! Where there is a cgroup2 directory it is asked; v1 only where there is none. Neighbours: `plan` makes it, `update` changes limits.
+
+use std::os::fd::{BorrowedFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use nix::fcntl::OFlag;
+
+use super::directory::{Directory, Version};
+use super::usage::Usage;
+use super::{processes, v1, v2, DEFAULT_PARENT, UNIFIED};
+use crate::error::{Context, Error, Kind, Result};
+
+/// How long processes may take to stand still or to die before that is an error: only what sleeps in the kernel
+/// uninterruptibly takes longer, and that may last for ever.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// How long a removal waits for the kernel to be done with processes that have ended.
+const REMOVAL_PATIENCE: Duration = Duration::from_secs(2);
+
+#[derive(Debug)]
+pub struct Cgroup {
+    members: Vec<Member>,
+}
+
+/// The directory in one hierarchy.
+#[derive(Debug)]
+pub(super) struct Member {
+    pub key: String,
+    pub version: Version,
+    /// v1: those of the hierarchy. On cgroup2 files tell.
+    pub controllers: Vec<String>,
+    pub directory: Directory,
+}
+
+impl Cgroup {
+    pub(super) fn from_members(members: Vec<Member>) -> Cgroup {
+        Cgroup { members }
+    }
+
+    /// Open what `paths` named earlier; those that are gone are left out.
+    ///
+    /// The paths may come from a state file, so they are not believed: each must lie in a cgroup file system of its kind, below
+    /// the mount's root, without `..`. Errors: `InvalidState` otherwise, `System` where it cannot be opened.
+    pub fn open(paths: &[(String, String)]) -> Result<Self> {
+        let mut members = Vec::new();
+        for (key, path) in paths {
+            let refused = |reason: &str| {
+                let error = Error::new(Kind::InvalidState, format!("open {key} cgroup: {reason}:")).with_path(path.clone());
+                Err(error.with_hint("the state of the container is damaged"))
+            };
+            if !path.starts_with('/') || path.split('/').any(|component| component == ".." || component.contains('\0')) {
+                return refused("not an absolute path without ..");
+            }
+            let directory = match Directory::open(path) {
+                Err(error) if error.errno == Some(Errno::ENOENT) => continue,
+                opened => opened?,
+            };
+            let version = if key == UNIFIED { Version::V2 } else { Version::V1 };
+            if directory.version()? != Some(version) {
+                return refused("not in a cgroup file system of that kind");
+            }
+            if directory.is_mount_root()? {
+                return refused("the root of all cgroups, not one of ours");
+            }
+            let controllers = if version == Version::V1 { key.split(',').map(str::to_owned).collect() } else { Vec::new() };
+            members.push(Member { key: key.clone(), version, controllers, directory });
+        }
+        Ok(Cgroup { members })
+    }
+
+    /// Hierarchy and absolute directory, as `CgroupPlan::paths`.
+    pub fn paths(&self) -> Vec<(String, String)> {
+        self.members.iter().map(|member| (member.key.clone(), member.directory.path().to_owned())).collect()
+    }
+
+    /// The cgroup2 directory, for `CLONE_INTO_CGROUP` and for the watcher's `cgroup.kill`.
+    pub fn unified(&self) -> Option<BorrowedFd<'_>> {
+        self.v2().map(Directory::fd)
+    }
+
+    /// The v1 `tasks` files, open for writing: a lone thread joins all hierarchies by writing "0" into each.
+    pub fn tasks(&self) -> Result<Vec<OwnedFd>> {
+        let v1 = self.members.iter().filter(|member| member.version == Version::V1);
+        v1.map(|member| member.directory.open_file("tasks", OFlag::O_WRONLY).at("open", member.directory.path_of("tasks"))).collect()
+    }
+
+    /// Move the process, every thread of it, into the cgroup. Slow on v1 (5 to 15 ms a hierarchy); a launch does not use it.
+    ///
+    /// Errors: `NotFound` where no such process is.
+    pub fn add(&self, pid: i32) -> Result<()> {
+        for Member { directory, .. } in &self.members {
+            match directory.try_write("cgroup.procs", &pid.to_string()) {
+                Ok(()) => {}
+                Err(Errno::ESRCH) => {
+                    let error = Error { errno: Some(Errno::ESRCH), ..Error::new(Kind::NotFound, format!("add process {pid} to cgroup")) };
+                    return Err(error.with_path(directory.path()));
+                }
+                Err(errno) => return Err(directory.refused("cgroup.procs", &pid.to_string(), errno)),
+            }
+        }
+        Ok(())
+    }
+
+    /// PIDs in it and below, as the calling process sees them, in order.
+    pub fn processes(&self) -> Result<Vec<i32>> {
+        self.tracker().map_or(Ok(Vec::new()), processes::of_all)
+    }
+
+    /// Send a signal to every process in it and below, by pidfd. One that forks meanwhile may leave a child without it.
+    pub fn signal(&self, signal: i32) -> Result<()> {
+        self.tracker().map_or(Ok(()), |directory| processes::signal_all(directory, signal).map(drop))
+    }
+
+    /// Stop everything inside; returns when it stands still. Errors: `Host` where no joined hierarchy can freeze, ETIMEDOUT (and
+    /// all is thawed again) where a process cannot be stopped.
+    pub fn freeze(&self) -> Result<()> {
+        let deadline = Instant::now() + PATIENCE;
+        match (self.v2(), self.v1("freezer")) {
+            (Some(directory), _) => v2::freeze(directory, deadline),
+            (None, Some(freezer)) => v1::freeze(freezer, deadline),
+            (None, None) => Err(no_freezer()),
+        }
+    }
+
+    pub fn thaw(&self) -> Result<()> {
+        match (self.v2(), self.v1("freezer")) {
+            (Some(directory), _) => v2::thaw(directory, Instant::now() + PATIENCE),
+            (None, Some(freezer)) => v1::thaw(freezer),
+            (None, None) => Err(no_freezer()),
+        }
+    }
+
+    /// Whether everything inside stands still, by this cgroup or by one above.
+    pub fn frozen(&self) -> Result<bool> {
+        match (self.v2(), self.v1("freezer")) {
+            (Some(directory), _) => v2::frozen(directory),
+            (None, Some(freezer)) => v1::frozen(freezer),
+            (None, None) => Ok(false),
+        }
+    }
+
+    /// SIGKILL to everything in it and below, frozen or not; returns when it is empty, at once if it is.
+    ///
+    /// Errors: ETIMEDOUT, naming processes that sleep in the kernel and do not die.
+    pub fn kill(&self) -> Result<()> {
+        let deadline = Instant::now() + PATIENCE;
+        match (self.v2(), self.tracker()) {
+            (Some(directory), _) => v2::kill(directory, deadline),
+            (None, Some(directory)) => v1::kill(directory, self.v1("freezer"), deadline),
+            (None, None) => Ok(()),
+        }
+    }
+
+    pub fn is_populated(&self) -> Result<bool> {
+        match (self.v2(), self.tracker()) {
+            (Some(directory), _) => v2::populated(directory),
+            (None, Some(directory)) => Ok(!processes::of_all(directory)?.is_empty()),
+            (None, None) => Ok(false),
+        }
+    }
+
+    /// What was used until now. None where no joined controller counts it.
+    pub fn usage(&self) -> Result<Usage> {
+        let mut usage = Usage::default();
+        if let Some(directory) = self.v2() {
+            usage.read_v2(directory)?;
+        } else if let Some(directory) = self.v1("cpuacct") {
+            usage.read_v1_cpuacct(directory)?;
+        }
+        if let Some(directory) = self.v1("memory") {
+            usage.read_v1_memory(directory)?;
+        }
+        if let Some(directory) = self.v1("pids") {
+            usage.read_pids(directory)?;
+        }
+        if let Some(directory) = self.v1("blkio") {
+            usage.read_v1_blkio(directory)?;
+        }
+        Ok(usage)
+    }
+
+    /// Remove it with all cgroups below, and pyrt's own parent where it is empty then. Missing ones are fine.
+    ///
+    /// Errors: EBUSY, naming the processes that are still in it. What could be removed is.
+    pub fn remove(&self) -> Result<()> {
+        let deadline = Instant::now() + REMOVAL_PATIENCE;
+        let mut outcome = Ok(());
+        for member in &self.members {
+            let removed = member.remove(deadline);
+            outcome = outcome.and(removed);
+        }
+        outcome
+    }
+
+    pub(super) fn members(&self) -> &[Member] {
+        &self.members
+    }
+
+    pub(super) fn v2(&self) -> Option<&Directory> {
+        self.members.iter().find(|member| member.version == Version::V2).map(|member| &member.directory)
+    }
+
+    pub(super) fn v1(&self, controller: &str) -> Option<&Directory> {
+        let has = |member: &&Member| member.version == Version::V1 && member.controllers.iter().any(|name| name == controller);
+        self.members.iter().find(has).map(|member| &member.directory)
+    }
+
+    /// The hierarchy that knows the processes: cgroup2, else the freezer's (which is to stop just those), else any.
+    fn tracker(&self) -> Option<&Directory> {
+        let any = || self.members.first().map(|member| &member.directory);
+        self.v2().or_else(|| self.v1("freezer")).or_else(|| self.v1("pids")).or_else(any)
+    }
+}
+
+impl Member {
+    fn remove(&self, deadline: Instant) -> Result<()> {
+        let directory = &self.directory;
+        let attempt = || -> nix::Result<()> {
+            directory.remove_children().map_err(|error| error.errno.unwrap_or(Errno::EIO))?;
+            directory.rmdir()
+        };
+        let mut outcome = attempt();
+        if outcome == Err(Errno::EBUSY) {
+            outcome = match self.version {
+                Version::V2 => match v2::wait_until_empty(directory, deadline) {
+                    Ok(()) => attempt(),
+                    Err(_) => Err(Errno::EBUSY),
+                },
+                // v1 has no event to wait for.
+                Version::V1 => v1::retry_while_busy(deadline, attempt),
+            };
+        }
+        match outcome {
+            Ok(()) | Err(Errno::ENOENT | Errno::ENODEV) => self.remove_default_parent(),
+            Err(errno) => {
+                let error = Error::system("remove cgroup", directory.path().to_owned(), errno);
+                Err(match processes::of_all(directory) {
+                    Ok(pids) if !pids.is_empty() => error.with_hint(format!("{} still in it; kill them first", processes::list(&pids))),
+                    _ => error,
+                })
+            }
+        }
+    }
+
+    /// The parent that pyrt makes for all containers goes with the last of them.
+    fn remove_default_parent(&self) -> Result<()> {
+        let Some((parent, _)) = self.directory.path().rsplit_once('/') else { return Ok(()) };
+        if !parent.ends_with(&format!("/{DEFAULT_PARENT}")) {
+            return Ok(());
+        }
+        let directory = match Directory::open(parent) {
+            Err(error) if error.errno == Some(Errno::ENOENT) => return Ok(()),
+            opened => opened?,
+        };
+        // Only the one right below the hierarchy's root is ours.
+        let above = directory.open_below("..").at("open", directory.path_of(".."))?;
+        if directory.version()? != Some(self.version) || !above.is_mount_root()? {
+            return Ok(());
+        }
+        match directory.rmdir() {
+            // In use by other containers, or removed by the end of another one.
+            Ok(()) | Err(Errno::EBUSY | Errno::ENOTEMPTY | Errno::ENOENT | Errno::ENODEV) => Ok(()),
+            Err(errno) => Err(Error::system("remove cgroup", parent.to_owned(), errno)),
+        }
+    }
+}
+
+fn no_freezer() -> Error {
+    Error::host(
+        "freeze cgroup: it joined neither cgroup2 nor the v1 freezer",
+        "mount cgroup2, or ask for the freezer controller when it is made",
+    )
+}

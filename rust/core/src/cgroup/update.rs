@@ -1,0 +1,106 @@
+//! `Cgroup::update`: new limits for a cgroup that lives.
+//!
+//! The values come from `limits` as for a new cgroup; what the spec leaves unset and the kernel wants beside a set value is filled in
+//! from what is there. Neighbour: `plan` writes both.
+
+use oci_spec::runtime::LinuxResources;
+
+use nix::errno::Errno;
+
+use super::directory::{Directory, Version};
+use super::discovery::Hierarchies;
+use super::group::Cgroup;
+use super::limits::{self, Setting};
+use super::plan::apply;
+use super::v2;
+use crate::error::{Error, Kind, Result};
+
+impl Cgroup {
+    /// Write the limits that `resources` set; what it leaves unset stays.
+    ///
+    /// Errors: as `CgroupPlan::new` and `create`; `Host` for a controller whose v1 hierarchy the cgroup did not join;
+    /// EBUSY where `checkBeforeUpdate` is set and more memory is in use.
+    pub fn update(&self, hierarchies: &Hierarchies, resources: &LinuxResources) -> Result<()> {
+        let resources = self.completed(resources)?;
+        let (settings, _) = limits::settings(hierarchies, &resources)?;
+        self.check_memory(&resources)?;
+        for setting in &settings {
+            self.require_joined(setting)?;
+        }
+        for member in self.members() {
+            let ours = |setting: &&Setting| {
+                setting.version == member.version && (member.version == Version::V2 || member.controllers.contains(&setting.controller))
+            };
+            let ours: Vec<Setting> = settings.iter().filter(ours).cloned().collect();
+            if member.version == Version::V2 {
+                enable(hierarchies, &member.directory, &ours)?;
+            }
+            apply(&member.directory, &ours)?;
+        }
+        Ok(())
+    }
+
+    fn require_joined(&self, setting: &Setting) -> Result<()> {
+        let joined = match setting.version {
+            Version::V2 => self.v2().is_some(),
+            Version::V1 => self.v1(&setting.controller).is_some(),
+        };
+        if joined {
+            return Ok(());
+        }
+        let operation = format!("limit {}: the cgroup did not join the {} hierarchy", setting.json_path, setting.controller);
+        Err(Error::host(operation, "set a limit of that kind, or name the controller, when it is made"))
+    }
+
+    /// Where the spec splits one kernel value into two fields and only one is given, the other is the one that is there.
+    fn completed(&self, resources: &LinuxResources) -> Result<LinuxResources> {
+        let mut resources = resources.clone();
+        if let Some(mut cpu) = resources.cpu().clone() {
+            let lone_period = cpu.period().is_some_and(|period| period != 0) && cpu.quota().is_none_or(|quota| quota == 0);
+            if let (true, Some(directory)) = (lone_period, self.v2()) {
+                let quota = directory.read_if_there("cpu.max")?.and_then(|text| text.split(' ').next()?.parse::<i64>().ok());
+                cpu.set_quota(quota);
+                resources.set_cpu(Some(cpu));
+            }
+        }
+        if let Some(mut memory) = *resources.memory() {
+            if memory.swap().is_some_and(|swap| swap > 0) && memory.limit().is_none_or(|limit| limit == 0) {
+                memory.set_limit(Some(self.memory_limit()?.unwrap_or(-1)));
+                resources.set_memory(Some(memory));
+            }
+        }
+        Ok(resources)
+    }
+
+    fn memory_limit(&self) -> Result<Option<i64>> {
+        let usage = self.usage()?;
+        Ok(usage.memory_limit_bytes.and_then(|limit| i64::try_from(limit).ok()))
+    }
+
+    /// v1 refuses a limit below what is in use by itself; v2 would kill, unless `checkBeforeUpdate` asks to look first.
+    fn check_memory(&self, resources: &LinuxResources) -> Result<()> {
+        let Some(memory) = resources.memory() else { return Ok(()) };
+        let (Some(true), Some(limit)) = (memory.check_before_update(), memory.limit().and_then(|limit| u64::try_from(limit).ok())) else {
+            return Ok(());
+        };
+        match self.usage()?.memory_bytes {
+            Some(used) if limit != 0 && used > limit => {
+                let operation = format!("set linux.resources.memory.limit to {limit}");
+                let error = Error { errno: Some(Errno::EBUSY), ..Error::new(Kind::System, operation) };
+                Err(error.with_hint(format!("{used} bytes are in use, and checkBeforeUpdate is set")))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// cgroup2: a limit of a kind that the cgroup had none of yet.
+fn enable(hierarchies: &Hierarchies, directory: &Directory, settings: &[Setting]) -> Result<()> {
+    let Some(unified) = hierarchies.unified() else { return Ok(()) };
+    let Some(relative) = directory.path().strip_prefix(&unified.mount_point).and_then(|rest| rest.strip_prefix('/')) else { return Ok(()) };
+    let mut required: Vec<String> = settings.iter().map(|setting| setting.controller.clone()).collect();
+    required.retain(|controller| unified.controllers.contains(controller));
+    required.sort();
+    required.dedup();
+    v2::enable(&Directory::open(&unified.mount_point)?, relative, &required, &[])
+}

@@ -1,0 +1,113 @@
+//! What this kernel, this caller and its cgroup set-up can do, found out once a process.
+
+use std::os::fd::AsFd;
+use std::sync::OnceLock;
+
+use serde_json::{json, Value};
+
+use crate::assistant;
+use crate::cgroup::{Hierarchies, Mode};
+use crate::error::{Context, Error, Result};
+use crate::oci::CapabilitySet;
+use crate::sys;
+
+#[derive(Debug)]
+pub struct HostFacts {
+    pub kernel: (u32, u32),
+    pub uid: u32,
+    /// What the caller itself may hand on: nothing outside this set can be granted.
+    pub capabilities: CapabilitySet,
+    /// What the caller's bounding set holds.
+    pub bounding: CapabilitySet,
+    pub hierarchies: Hierarchies,
+}
+
+impl HostFacts {
+    /// Read when first asked for. A process whose privileges or cgroup mounts change later keeps the first answer.
+    pub fn get() -> Result<&'static HostFacts> {
+        static FACTS: OnceLock<Result<HostFacts>> = OnceLock::new();
+        FACTS.get_or_init(HostFacts::read).as_ref().map_err(Clone::clone)
+    }
+
+    fn read() -> Result<HostFacts> {
+        Ok(HostFacts {
+            kernel: sys::kernel_version(),
+            uid: nix::unistd::geteuid().as_raw(),
+            capabilities: CapabilitySet(sys::permitted_capabilities()),
+            bounding: CapabilitySet(sys::bounding_capabilities()),
+            hierarchies: Hierarchies::discover()?,
+        })
+    }
+
+    /// Since which kernel (6.1) the last execve enters a new time namespace.
+    pub fn exec_enters_time_namespace(&self) -> bool {
+        self.kernel >= (6, 1)
+    }
+
+    /// Device nodes can be made: CAP_MKNOD is held.
+    pub fn can_make_devices(&self) -> bool {
+        const CAP_MKNOD: u32 = 27;
+        self.capabilities.has(CAP_MKNOD)
+    }
+}
+
+/// What `pyrt check` shows: each line found out by trying, not by reading version numbers.
+pub fn describe() -> Result<Value> {
+    let facts = HostFacts::get()?;
+    let mut checks = vec![check("kernel", || {
+        let (major, minor) = facts.kernel;
+        match facts.kernel >= OLDEST_KERNEL {
+            true => Ok(format!("Linux {major}.{minor}")),
+            false => Err(Error::host(format!("use Linux {major}.{minor}"), "5.15 is the oldest that pyrt supports")),
+        }
+    })];
+    for (kind, ..) in assistant::KINDS {
+        checks.push(check(&format!("{kind} namespace"), || {
+            let one = vec![(0, 0, 1)];
+            let wanted = assistant::WantedNamespaces {
+                kinds: vec![kind.to_owned()],
+                uid_mappings: one.clone(),
+                gid_mappings: one,
+                monotonic_offset: 0.0,
+                boottime_offset: 0.0,
+            };
+            let made = assistant::create_namespaces(&wanted)?;
+            if let Some((_, pidfd)) = made.keeper {
+                crate::process::end(pidfd.as_fd()).op("end the namespace's PID 1")?;
+            }
+            Ok("can be made".to_owned())
+        }));
+    }
+    checks.push(check("overlay", || assistant::mount_overlay(&["/usr".into()], None, Some(1 << 20)).map(|_| "can be mounted, its upper layer on a tmpfs".to_owned())));
+    checks.push(check("cgroups", || match facts.hierarchies.mode() {
+        Mode::None => Err(Error::host("find cgroups", "mount cgroup2 on /sys/fs/cgroup")),
+        mode => Ok(format!("{}, controllers: {}", mode.name(), facts.hierarchies.controllers().join(" "))),
+    }));
+    for limit in ["memory", "cpu", "pids", "cpuset", "io"] {
+        checks.push(check(&format!("{limit} limits"), || match facts.hierarchies.locate(limit) {
+            Some((version, path)) => Ok(format!("by {version:?} at {path}").to_lowercase()),
+            None => Err(Error::host(format!("limit {limit}"), "no mounted hierarchy has this controller")),
+        }));
+    }
+    checks.push(check("device nodes", || match facts.can_make_devices() {
+        true => Ok("can be made".to_owned()),
+        false => Ok("are bound from the host: CAP_MKNOD is not held".to_owned()),
+    }));
+    let mounts: serde_json::Map<String, Value> =
+        facts.hierarchies.unified().into_iter().map(|one| ("unified".to_owned(), json!(one.mount_point))).chain(facts.hierarchies.v1().iter().map(|one| (one.key(), json!(one.mount_point)))).collect();
+    Ok(json!({
+        "kernel": nix::sys::utsname::uname().map(|name| name.release().to_string_lossy().into_owned()).unwrap_or_default(),
+        "checks": checks,
+        "cgroup": {"mode": facts.hierarchies.mode().name(), "mounts": mounts, "controllers": facts.hierarchies.controllers()},
+        "capabilities": facts.capabilities.names(),
+    }))
+}
+
+const OLDEST_KERNEL: (u32, u32) = (5, 15);
+
+fn check(name: &str, attempt: impl FnOnce() -> Result<String>) -> Value {
+    match attempt() {
+        Ok(detail) => json!({"name": name, "ok": true, "detail": detail, "hint": Value::Null}),
+        Err(error) => json!({"name": name, "ok": false, "detail": Error { hint: None, ..error.clone() }.to_string(), "hint": error.hint}),
+    }
+}

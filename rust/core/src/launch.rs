@@ -1,0 +1,369 @@
+//! LaunchPlan -> a process: the cgroup, one clone, the handshake with init, and on failure everything undone.
+
+use std::io::{IoSlice, IoSliceMut};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::unix::net::UnixListener;
+use std::path::Path;
+use std::sync::OnceLock;
+
+use nix::errno::Errno;
+use nix::libc;
+use nix::sys::socket::{recvmsg, sendmsg, socketpair, AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, SockFlag, SockType, UnixAddr};
+use pyrt_init::{kind, meet, Hello, Message, MAX_FDS, MESSAGE_SIZE};
+use serde_json::json;
+
+use crate::cgroup::Cgroup;
+use crate::error::{Context, Error, Result};
+use crate::plan::{run_stage, Form, Handed, HookStage, LaunchPlan, StatusFile};
+use crate::process::Process;
+use crate::sys::{self, Clone};
+
+static INIT: &[u8] = include_bytes!(env!("PYRT_INIT"));
+
+/// What the caller lends for a launch.
+pub struct Lent<'a> {
+    pub stdio: [BorrowedFd<'a>; 3],
+    /// Where init waits for `start`: the path of a socket to make.
+    pub start_socket: Option<&'a Path>,
+    /// Gets the pty's master.
+    pub console_socket: Option<BorrowedFd<'a>>,
+    /// What the program keeps, from descriptor 3 on.
+    pub kept: &'a [RawFd],
+}
+
+/// Makes the container: returns when the program runs, or waits for `start`.
+pub fn launch(plan: &LaunchPlan, lent: &Lent<'_>) -> Result<Process> {
+    if lent.kept.len() != plan.options.preserve_fds {
+        return Err(Error::system("keep descriptors", None, Errno::EINVAL));
+    }
+    let cgroup = plan.cgroup.as_ref().map(|group| group.create()).transpose()?;
+    Launch::new(plan, lent, cgroup).run()
+}
+
+/// Carries out a plan that ends by handing out a mount.
+pub(crate) fn make_mount(plan: &LaunchPlan) -> Result<OwnedFd> {
+    let lent = Lent { stdio: [0, 1, 2].map(sys::lend), start_socket: None, console_socket: None, kept: &[] };
+    let mut launch = Launch::new(plan, &lent, None);
+    let mount = launch.attempt().and_then(|_| launch.mount.take().ok_or_else(|| Error::system("take over the mount", None, Errno::EPROTO)));
+    match mount {
+        Ok(mount) => {
+            if let Some((_, pidfd)) = &launch.child {
+                while !matches!(crate::process::wait_readable(pidfd.as_fd(), None), Ok(true)) {}
+                // Where somebody else reaps our children, it is gone already.
+                let _ = sys::reap(pidfd.as_fd());
+            }
+            Ok(mount)
+        }
+        Err(error) => Err(launch.undo(error)),
+    }
+}
+
+/// The program of the init, made once a process: nobody can change it, and no path leads to it (CVE-2019-5736).
+fn init_program() -> Result<BorrowedFd<'static>> {
+    static PROGRAM: OnceLock<std::result::Result<OwnedFd, Errno>> = OnceLock::new();
+    match PROGRAM.get_or_init(|| sys::sealed_file(c"pyrt-init", INIT, true)) {
+        Ok(fd) => Ok(fd.as_fd()),
+        Err(errno) => Err(Error::system("make the init's memfd", None, *errno).with_hint("vm.memfd_noexec=2 forbids it")),
+    }
+}
+
+struct Launch<'a> {
+    plan: &'a LaunchPlan,
+    lent: &'a Lent<'a>,
+    cgroup: Option<Cgroup>,
+    socket: Option<OwnedFd>,
+    child: Option<(i32, OwnedFd)>,
+    terminal: Option<OwnedFd>,
+    /// A mount that was asked for without a container.
+    mount: Option<OwnedFd>,
+}
+
+/// What init said last.
+enum Reached {
+    Ready,
+    Executed,
+    Started,
+}
+
+impl<'a> Launch<'a> {
+    fn new(plan: &'a LaunchPlan, lent: &'a Lent<'a>, cgroup: Option<Cgroup>) -> Self {
+        Launch { plan, lent, cgroup, socket: None, child: None, terminal: None, mount: None }
+    }
+
+    fn run(mut self) -> Result<Process> {
+        match self.attempt() {
+            Ok(reached) => Ok(self.into_process(reached)),
+            Err(error) => Err(self.undo(error)),
+        }
+    }
+
+    fn attempt(&mut self) -> Result<Reached> {
+        let flags = SockFlag::SOCK_CLOEXEC;
+        let (ours, theirs) = socketpair(AddressFamily::Unix, SockType::SeqPacket, None, flags).op("make a socket pair")?;
+        self.socket = Some(ours);
+        let wanted = Clone {
+            namespaces: self.plan.clone_flags,
+            cgroup: self.cgroup.as_ref().and_then(Cgroup::unified),
+            program: init_program()?,
+            socket: theirs.as_fd(),
+            keeps_capabilities: self.plan.maps.is_some() && !self.plan.forks,
+        };
+        self.child = Some(sys::clone_and_execute(&wanted).op("create namespaces")?);
+        drop(theirs);
+        if let Some(score) = self.plan.oom_score_adj() {
+            self.write_proc("oom_score_adj", &score.to_string(), "set oom_score_adj")?;
+        }
+        self.hello()?;
+        self.converse()
+    }
+
+    fn socket(&self) -> BorrowedFd<'_> {
+        // Set by `attempt` before anything here runs.
+        self.socket.as_ref().map(AsFd::as_fd).unwrap_or_else(|| self.lent.stdio[0])
+    }
+
+    fn pid(&self) -> i32 {
+        self.child.as_ref().map_or(-1, |(pid, _)| *pid)
+    }
+
+    /// The plan and every descriptor that its steps name.
+    fn hello(&self) -> Result<()> {
+        let bytes = self.plan.steps.bytes();
+        let file = sys::sealed_file(c"pyrt-plan", bytes, false).op("write the launch plan")?;
+        let mut opened: Vec<OwnedFd> = Vec::new();
+        let mut numbers: Vec<RawFd> = vec![file.as_raw_fd()];
+        let mut tasks: Vec<OwnedFd> = Vec::new();
+        for handed in self.plan.steps.handed() {
+            let fd = match handed {
+                Handed::Stdio(number) => {
+                    numbers.push(self.lent.stdio[*number].as_raw_fd());
+                    continue;
+                }
+                Handed::Kept(number) => {
+                    numbers.push(self.lent.kept[*number]);
+                    continue;
+                }
+                Handed::Tasks(number) => {
+                    if tasks.is_empty() {
+                        tasks = self.cgroup.as_ref().map(Cgroup::tasks).transpose()?.unwrap_or_default();
+                    }
+                    numbers.push(tasks.get(*number).map_or(-1, AsRawFd::as_raw_fd));
+                    continue;
+                }
+                Handed::Namespace { path, flag, at } => open_namespace(path, *flag, at)?,
+                Handed::Tree { path, recursive } => {
+                    sys::open_tree(path, *recursive).at("open mount source", path.to_string_lossy())?
+                }
+                Handed::State(status) => sys::sealed_file(c"state.json", &self.state(*status), false).op("write the state for hooks")?,
+                Handed::StartListener => self.start_listener()?,
+                Handed::Caller => sys::pidfd_open(std::process::id() as i32).op("open the caller's pidfd")?,
+            };
+            numbers.push(fd.as_raw_fd());
+            opened.push(fd);
+        }
+        if numbers.len() > MAX_FDS {
+            return Err(Error::system("hand descriptors over", None, Errno::E2BIG).with_hint(format!("more than {MAX_FDS} are needed")));
+        }
+        let hello = Hello { length: bytes.len() as u64, floor: 3 + self.lent.kept.len() as u32, count: numbers.len() as u32 };
+        let rights = [ControlMessage::ScmRights(&numbers)];
+        sendmsg::<UnixAddr>(self.socket().as_raw_fd(), &[IoSlice::new(&hello.to_bytes())], &rights, MsgFlags::MSG_NOSIGNAL, None)
+            .map(drop)
+            .or_else(|errno| self.lost().map_or(Ok(()), Err).and(Err(errno).op("send the launch plan")))
+    }
+
+    fn start_listener(&self) -> Result<OwnedFd> {
+        let Some(path) = self.lent.start_socket else { return Err(Error::system("wait for start", None, Errno::EINVAL)) };
+        let bound = crate::start::short_path(path)?;
+        UnixListener::bind(bound.path()).map(OwnedFd::from).at("make the start socket", path.to_string_lossy())
+    }
+
+    fn converse(&mut self) -> Result<Reached> {
+        let mut executing = false;
+        loop {
+            let (message, fd) = match self.receive()? {
+                Some(received) => received,
+                // The socket closes at the exec.
+                None if executing => return Ok(Reached::Executed),
+                None => return Err(self.died()),
+            };
+            match message.kind {
+                kind::MEET => {
+                    self.meet(message.value)?;
+                    self.go()?;
+                }
+                kind::PROCESS => self.replace_child(fd)?,
+                kind::TERMINAL => self.terminal(message.value, fd)?,
+                kind::READY => return Ok(Reached::Ready),
+                kind::MOUNT => {
+                    self.mount = fd;
+                    return Ok(Reached::Ready);
+                }
+                kind::EXECUTING => executing = true,
+                kind::STARTED => return Ok(Reached::Started),
+                kind::FAILED => return Err(self.plan.failure(message)),
+                // PID 1 that stays reports the end after the start, never before it.
+                other => return Err(Error::system(format!("understand init (message {other})"), None, Errno::EPROTO)),
+            }
+        }
+    }
+
+    fn receive(&self) -> Result<Option<(Message, Option<OwnedFd>)>> {
+        let mut bytes = [0; MESSAGE_SIZE];
+        let mut space = nix::cmsg_space!([RawFd; 1]);
+        let (length, fd) = loop {
+            let mut parts = [IoSliceMut::new(&mut bytes)];
+            match recvmsg::<UnixAddr>(self.socket().as_raw_fd(), &mut parts, Some(&mut space), MsgFlags::MSG_CMSG_CLOEXEC) {
+                Ok(received) => {
+                    let mut fd = None;
+                    for control in received.cmsgs().op("hear from init")? {
+                        if let ControlMessageOwned::ScmRights(fds) = control {
+                            fd = fds.first().copied().map(sys::adopt);
+                        }
+                    }
+                    break (received.bytes, fd);
+                }
+                Err(Errno::EINTR) => {}
+                Err(Errno::ECONNRESET) => break (0, None),
+                Err(errno) => return Err(errno).op("hear from init"),
+            }
+        };
+        Ok((length == MESSAGE_SIZE).then(|| (Message::from_bytes(&bytes), fd)))
+    }
+
+    fn go(&self) -> Result<()> {
+        let message = Message { kind: kind::GO, ..Message::default() };
+        sendmsg::<UnixAddr>(self.socket().as_raw_fd(), &[IoSlice::new(&message.to_bytes())], &[], MsgFlags::MSG_NOSIGNAL, None)
+            .map(drop)
+            .op("answer init")
+    }
+
+    fn meet(&self, what: u64) -> Result<()> {
+        match what {
+            meet::MAPS => {
+                let Some(maps) = &self.plan.maps else { return Ok(()) };
+                self.write_proc("uid_map", &maps.uid_map, "write uid_map")?;
+                self.write_proc("gid_map", &maps.gid_map, "write gid_map")
+            }
+            meet::OFFSETS => self.plan.offsets.as_ref().map_or(Ok(()), |offsets| self.write_proc("timens_offsets", &offsets.0, "write timens_offsets")),
+            _ => {
+                let state = self.state(StatusFile::Creating);
+                [HookStage::Prestart, HookStage::CreateRuntime].iter().try_for_each(|stage| run_stage(&self.plan.config.spec, *stage, &state))
+            }
+        }
+    }
+
+    /// Init's own file in the caller's procfs. It is our child and not reaped, so the number is still its.
+    fn write_proc(&self, name: &str, value: &str, operation: &str) -> Result<()> {
+        let path = format!("/proc/{}/{name}", self.pid());
+        std::fs::write(&path, value).at(operation, &path)
+    }
+
+    /// Path B: the process that hears us was a step on the way.
+    fn replace_child(&mut self, pidfd: Option<OwnedFd>) -> Result<()> {
+        let Some(pidfd) = pidfd else { return Err(Error::system("take over the container's process", None, Errno::EPROTO)) };
+        let pid = sys::pidfd_pid(pidfd.as_fd()).op("take over the container's process")?;
+        if let Some((_, first)) = self.child.replace((pid, pidfd)) {
+            // It ends after this message; where somebody else reaps our children, it is gone already.
+            while !matches!(crate::process::wait_readable(first.as_fd(), None), Ok(true)) {}
+            let _ = sys::reap(first.as_fd());
+        }
+        Ok(())
+    }
+
+    fn terminal(&mut self, number: u64, master: Option<OwnedFd>) -> Result<()> {
+        let Some(master) = master else { return Err(Error::system("take over the terminal", None, Errno::EPROTO)) };
+        match self.lent.console_socket {
+            None => self.terminal = Some(master),
+            Some(socket) => {
+                let name = format!("/dev/pts/{number}");
+                let fds = [master.as_raw_fd()];
+                let rights = [ControlMessage::ScmRights(&fds)];
+                sendmsg::<UnixAddr>(socket.as_raw_fd(), &[IoSlice::new(name.as_bytes())], &rights, MsgFlags::MSG_NOSIGNAL, None)
+                    .map(drop)
+                    .op("send the terminal over the console socket")?;
+            }
+        }
+        Ok(())
+    }
+
+    /// What a hook reads: runtime.md, "State".
+    fn state(&self, status: StatusFile) -> Vec<u8> {
+        let status = match status {
+            StatusFile::Creating => "creating",
+            StatusFile::Created => "created",
+        };
+        let options = &self.plan.options;
+        let mut state = json!({"ociVersion": crate::oci::VERSION, "id": options.id, "status": status, "pid": self.pid(), "bundle": options.bundle});
+        let annotations = self.plan.annotations();
+        if !annotations.is_empty() {
+            state["annotations"] = json!(annotations);
+        }
+        state.to_string().into_bytes()
+    }
+
+    /// Init is gone without a word: something else ended it.
+    fn died(&self) -> Error {
+        self.lost().unwrap_or_else(|| Error::system("launch the container", None, Errno::EPIPE))
+    }
+
+    fn lost(&self) -> Option<Error> {
+        let (_, pidfd) = self.child.as_ref()?;
+        while !matches!(crate::process::wait_readable(pidfd.as_fd(), None), Ok(true)) {}
+        let ending = sys::reap(pidfd.as_fd()).ok().flatten().map(|(ending, _)| ending);
+        let limited = self.plan.config.spec.linux().as_ref().and_then(|linux| linux.resources().as_ref()).and_then(|resources| resources.memory().as_ref()).and_then(|memory| memory.limit());
+        let error = Error::system("launch the container", None, Errno::ECHILD);
+        Some(match (ending, limited) {
+            (Some(sys::Ending::Signalled(libc::SIGKILL)), Some(limit)) => {
+                error.with_hint(format!("init was killed before the program ran: linux.resources.memory.limit of {limit} bytes is too small for it"))
+            }
+            (Some(sys::Ending::Signalled(signal)), _) => error.with_hint(format!("signal {signal} ended init before the program ran")),
+            (Some(sys::Ending::Exited(status)), _) => error.with_hint(format!("init ended with status {status} before the program ran")),
+            (None, _) => error.with_hint("init ended before the program ran"),
+        })
+    }
+
+    fn into_process(self, reached: Reached) -> Process {
+        let Launch { cgroup, socket, child, terminal, .. } = self;
+        let (pid, pidfd) = child.unwrap_or_else(|| unreachable!("a launch that reached a state has a child"));
+        // Only a PID 1 that stays has more to say.
+        let socket = socket.filter(|_| matches!(reached, Reached::Started));
+        Process::new(pid, pidfd, socket, cgroup, terminal)
+    }
+
+    /// Nothing stays: the first error is the one that counts.
+    fn undo(self, error: Error) -> Error {
+        if let Some((_, pidfd)) = &self.child {
+            let _ = sys::pidfd_send_signal(pidfd.as_fd(), libc::SIGKILL);
+            while !matches!(crate::process::wait_readable(pidfd.as_fd(), None), Ok(true)) {}
+            let _ = sys::reap(pidfd.as_fd());
+        }
+        if let Some(cgroup) = &self.cgroup {
+            let _ = cgroup.kill().and_then(|()| cgroup.remove());
+        }
+        if let Some(path) = self.lent.start_socket {
+            let _ = std::fs::remove_file(path);
+        }
+        error
+    }
+}
+
+/// A namespace file, checked to be of the kind that config.json says.
+fn open_namespace(path: &Path, flag: u64, at: &str) -> Result<OwnedFd> {
+    let file = std::fs::File::open(path).at("open namespace", path.to_string_lossy())?;
+    match sys::namespace_flag(file.as_fd()) {
+        Ok(found) if found == flag => Ok(file.into()),
+        Ok(_) => Err(Error::spec(at, format!("{} is a namespace of another type", path.display()))),
+        Err(_) => Err(Error::spec(at, format!("{} is no namespace", path.display()))),
+    }
+}
+
+impl LaunchPlan {
+    /// Whether a launch returns while init waits for `start`.
+    pub fn waits_for_start(&self) -> bool {
+        self.options.waits_for_start
+    }
+
+    pub fn stays(&self) -> bool {
+        self.options.form == Form::Library
+    }
+}

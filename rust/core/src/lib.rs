@@ -1,0 +1,20 @@
+//! The mechanism of pyrt.
+//!
+//! `oci` reads and checks config.json · `host` what this machine can do · `view` what of it a container without an image sees · `plan`
+//! decides · `launch` makes the process · `start` lets it go on · `process` names it · `assistant` makes namespaces and overlays without a container · `terminal`
+//! is the foreground · `cgroup` limits and counts · `sys` speaks kernel.
+
+pub mod assistant;
+pub mod cgroup;
+pub mod error;
+pub mod host;
+pub mod launch;
+pub mod oci;
+pub mod plan;
+pub mod process;
+pub mod start;
+pub mod sys;
+pub mod terminal;
+pub mod view;
+
+pub use error::{Error, Kind, Result};

@@ -1,0 +1,69 @@
+//! config.json as types, read strictly: a wrong type is an error with its JSON path, an unknown key a warning, as the runtime-spec demands
+//! (config.md, "Extensibility"). What the values mean is checked in `check`.
+
+mod capabilities;
+mod check;
+
+use oci_spec::runtime::Spec;
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::error::{Error, Result};
+pub use capabilities::{CapabilityNames, CapabilitySet};
+pub use oci_spec::runtime::LinuxResources;
+pub use check::plain_path;
+
+/// The newest runtime-spec release whose fields we know. The constant of `oci-spec` lags behind.
+pub const VERSION: &str = "1.3.0";
+
+/// More than any engine writes; a hostile bundle cannot make us read without end.
+const SIZE_LIMIT: usize = 16 << 20;
+
+/// What config.json said, checked.
+#[derive(Debug, Clone)]
+pub struct Config {
+    pub spec: Spec,
+    pub capabilities: Option<CapabilityNames>,
+    pub warnings: Vec<String>,
+}
+
+impl Config {
+    pub fn parse(bytes: &[u8]) -> Result<Self> {
+        if bytes.len() > SIZE_LIMIT {
+            return Err(Error::spec("(file)", format!("larger than {SIZE_LIMIT} bytes")));
+        }
+        let mut value: Value = serde_json::from_slice(bytes)
+            .map_err(|error| Error::spec(format!("line {} column {}", error.line(), error.column()), format!("not JSON: {}", reason(&error.to_string()))))?;
+        let mut warnings = Vec::new();
+        // Read as strings: an unknown capability is a warning, and the crate's enum would refuse it.
+        let capabilities = match value.get_mut("process").and_then(|process| process.get_mut("capabilities")).map(Value::take) {
+            None | Some(Value::Null) => None,
+            Some(names) => Some(CapabilityNames::parse(&names, &mut warnings)?),
+        };
+        let mut unknown = Vec::new();
+        let mut track = serde_path_to_error::Track::new();
+        let tracked = serde_path_to_error::Deserializer::new(&value, &mut track);
+        let spec = serde_ignored::deserialize(tracked, |path| unknown.push(path.to_string()));
+        let spec: Spec = spec.map_err(|error: serde_json::Error| Error::spec(track.path().to_string(), reason(&error.to_string())))?;
+        warnings.extend(unknown.iter().map(|path| format!("config.json: {}: unknown key, ignored", path.replace(".?", ""))));
+        let mut config = Config { spec, capabilities, warnings };
+        check::check(&mut config)?;
+        Ok(config)
+    }
+}
+
+/// serde's words without its own position, which we say in ours.
+fn reason(message: &str) -> String {
+    message.split(" at line ").next().unwrap_or(message).to_owned()
+}
+
+/// Reads a part of a config that stands alone, such as `linux.resources`.
+pub fn parse_part<'de, T: Deserialize<'de>>(value: &'de Value, name: &str) -> Result<T> {
+    serde_path_to_error::deserialize(value).map_err(|error| {
+        let path = match error.path().to_string() {
+            path if path == "." => name.to_owned(),
+            path => format!("{name}.{path}"),
+        };
+        Error::spec(path, reason(&error.inner().to_string()))
+    })
+}

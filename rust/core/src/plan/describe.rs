@@ -1,0 +1,103 @@
+//! A failed step in words: init sends numbers, the words are the caller's own, from its copy of the plan.
+
+use nix::errno::Errno;
+use nix::libc;
+use pyrt_init::{meet, Message, Step};
+
+use super::builder::shown;
+use super::{hooks, LaunchPlan};
+use crate::error::{words, Error, Kind};
+
+impl LaunchPlan {
+    /// What a FAILED message means.
+    pub(crate) fn failure(&self, message: Message) -> Error {
+        let errno = Errno::from_raw(message.errno);
+        let Some(step) = self.steps.step(message.step) else {
+            return Error::system("prepare the init", None, errno);
+        };
+        match step {
+            Step::Find { .. } => self.missing_program(errno),
+            Step::Hook { path, .. } if message.errno == 0 => hooks::failed("run hook", message.value as i32).with_path(shown(path)),
+            Step::Hook { path, .. } => Error::system("run hook", shown(path), errno),
+            Step::Execute { .. } => Error::system("execute", self.program().to_owned(), errno),
+            Step::Mount { .. } | Step::Bind { .. } if errno == Errno::EPERM && message.call as i64 == libc::SYS_move_mount => {
+                let (operation, path) = words_of(&step);
+                Error::system(operation, path, errno).with_hint("a mount below /proc could hide what must be seen there")
+            }
+            step => {
+                let (operation, path) = words_of(&step);
+                Error::system(operation, path, errno)
+            }
+        }
+    }
+
+    fn program(&self) -> &str {
+        self.config.spec.process().as_ref().and_then(|process| process.args().as_ref()).and_then(|args| args.first()).map_or("", String::as_str)
+    }
+
+    /// Engines make 126 or 127 of these very words.
+    fn missing_program(&self, errno: Errno) -> Error {
+        let name = self.program();
+        let (operation, errno) = match errno {
+            Errno::ENOENT if !name.contains('/') => (format!("exec: {name:?}: executable file not found in $PATH"), Errno::ENOENT),
+            Errno::ENOENT => (format!("exec: {name:?}: {}", words(Errno::ENOENT)), Errno::ENOENT),
+            other => (format!("exec: {name:?}: {}", words(other)), other),
+        };
+        Error { path: Some(name.to_owned()), errno: Some(errno), ..Error::new(Kind::Executable, operation) }
+    }
+}
+
+fn words_of(step: &Step<'_>) -> (String, Option<String>) {
+    let on = |operation: &str, path: &std::ffi::CStr| (operation.to_owned(), Some(shown(path)));
+    let only = |operation: &str| (operation.to_owned(), None);
+    match step {
+        Step::Meet { what } => only(match *what {
+            meet::MAPS => "write the id maps",
+            meet::HOOKS => "run hooks",
+            _ => "write the time offsets",
+        }),
+        Step::BecomeMapped { .. } => only("become root of the user namespace"),
+        Step::JoinTasks { .. } => only("join a cgroup of v1"),
+        Step::Unshare { .. } => only("create namespaces"),
+        Step::JoinNamespaces { .. } => only("join namespaces"),
+        Step::Fork { .. } => only("create namespaces"),
+        Step::Hold { .. } => only("hold namespaces"),
+        Step::SendRoot {} => only("hand the overlay out"),
+        Step::Propagation { .. } => ("set mount propagation".to_owned(), Some("/".to_owned())),
+        Step::RootTree { .. } => only("mount the root file system"),
+        Step::Scratch { .. } => only("mount tmpfs for the upper layer"),
+        Step::MakeDirectory { path, .. } => on("make directory", path),
+        Step::MakeSymlink { path, .. } => on("make symbolic link", path),
+        Step::MakeFile { path, .. } => on("write", path),
+        Step::SetAttribute { path, .. } => on("set overlay attribute", path),
+        Step::RootOverlay { .. } => only("mount overlay"),
+        Step::Mount { kind, target, .. } => on(&format!("mount {} on", shown(kind)), target),
+        Step::Bind { source, target, .. } => on(&format!("bind mount {} on", shown(source)), target),
+        Step::Attributes { path, .. } => on("set mount attributes of", path),
+        Step::Device { path, .. } => on("make device", path),
+        Step::Link { path, .. } => on("make symbolic link", path),
+        Step::Mask { path } => on("mask", path),
+        Step::ReadOnly { path } => on("make read-only", path),
+        Step::RootAttributes { .. } => ("set mount attributes of".to_owned(), Some("/".to_owned())),
+        Step::Sysctl { path, .. } => ("set kernel parameter".to_owned(), Some(format!("/proc/{}", shown(path)))),
+        Step::Hostname { .. } => only("set hostname"),
+        Step::Domainname { .. } => only("set domainname"),
+        Step::Loopback {} => only("bring lo up"),
+        Step::Hook { path, .. } => on("run hook", path),
+        Step::Pivot {} => only("pivot_root"),
+        Step::Chroot {} => only("chroot"),
+        Step::Terminal { .. } => ("open the terminal".to_owned(), Some("/dev/pts/ptmx".to_owned())),
+        Step::Stdio { .. } => only("set up stdio"),
+        Step::Stay { .. } => only("stay as PID 1"),
+        Step::Session { .. } => only("make a session"),
+        Step::Limit { resource, .. } => only(&format!("set resource limit {resource}")),
+        Step::Umask { .. } => only("set umask"),
+        Step::NoNewPrivileges {} => only("set no_new_privs"),
+        Step::Identity { uid, gid, .. } => only(&format!("become user {uid} group {gid}")),
+        Step::Directory { path } => on("change directory to", path),
+        Step::Find { .. } => only("find the program"),
+        Step::AwaitStart { .. } => only("wait for start"),
+        Step::Keep { .. } => only("keep descriptors"),
+        Step::Execute { .. } => only("execute"),
+    }
+}

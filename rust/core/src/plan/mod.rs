@@ -1,0 +1,223 @@
+//! Config + host facts -> launch plan. Pure: nothing here opens anything, so none of it needs root to be tested.
+//!
+//! `builder` collects steps · `namespaces` · `root` (what becomes /) · `mounts` · `mount_options` · `devices` · `process` · `hooks` ·
+//! `describe` (a step and a failed call in words).
+
+mod builder;
+mod describe;
+mod devices;
+mod hooks;
+mod mount_options;
+mod mounts;
+mod namespaces;
+mod process;
+mod root;
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+
+pub use builder::{Handed, StatusFile};
+pub use hooks::{run_all, run_stage, HookStage};
+pub(crate) use hooks::failed as hook_failed;
+pub use namespaces::{IdMap, Offsets};
+
+use oci_spec::runtime::Spec;
+use pyrt_init::Step;
+
+use crate::cgroup::{CgroupPlan, Form as CgroupForm};
+use crate::error::{Error, Result};
+use crate::host::HostFacts;
+use crate::oci::Config;
+use crate::view::ViewEntries;
+use builder::Builder;
+
+/// Two shapes of container.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Form {
+    /// Init becomes the process, as the runtime-spec has it.
+    Engine,
+    /// Init stays as PID 1 and starts the process as its child.
+    Library,
+}
+
+/// What lies over the root file system.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Overlay {
+    Off,
+    /// An upper layer on a tmpfs of so many bytes, gone with the container.
+    Discard { size: Option<u64> },
+    /// upper/ and work/ below this directory.
+    Keep { directory: PathBuf },
+}
+
+/// What the caller decides beside config.json.
+#[derive(Debug, Clone)]
+pub struct Options {
+    pub bundle: PathBuf,
+    pub id: String,
+    pub form: Form,
+    pub overlay: Overlay,
+    /// The host view that replaces root.path, as it was found on this host.
+    pub view: Option<ViewEntries>,
+    /// The cgroup where config.json names none; `None` makes no cgroup.
+    pub cgroup: Option<String>,
+    pub pivot: bool,
+    /// How many descriptors after stdio the program keeps.
+    pub preserve_fds: usize,
+    /// Appended to process.env.
+    pub env: Vec<String>,
+    /// Init waits for `start` before it executes the program.
+    pub waits_for_start: bool,
+    /// Everything ends with the calling process (`Form::Library`).
+    pub end_with_caller: bool,
+}
+
+/// What was decided. Nothing exists yet.
+#[derive(Debug)]
+pub struct LaunchPlan {
+    pub(crate) steps: Builder,
+    pub options: Options,
+    pub config: Config,
+    pub cgroup: Option<CgroupPlan>,
+    /// CLONE_NEW* of the first clone; path B makes its namespaces in `Step::Fork`.
+    pub(crate) clone_flags: u64,
+    /// Init joins namespaces that have processes already, and the real process is a second clone (path B).
+    pub(crate) forks: bool,
+    pub(crate) maps: Option<IdMap>,
+    pub(crate) offsets: Option<Offsets>,
+    pub rootfs: PathBuf,
+    pub terminal: bool,
+    pub own_pid_namespace: bool,
+}
+
+impl LaunchPlan {
+    pub fn new(config: &[u8], options: Options, facts: &HostFacts) -> Result<Self> {
+        let mut config = Config::parse(config)?;
+        let warnings = std::mem::take(&mut config.warnings);
+        let mut steps = Builder::new(warnings);
+        let rootfs = root::path(&config.spec, &options)?;
+        let cgroup = cgroup(&config, &options, facts, &mut steps)?;
+
+        let spaces = namespaces::Namespaces::new(&config.spec, facts)?;
+        if !spaces.new_pid() && options.form == Form::Library && cgroup.is_none() {
+            return Err(Error::spec("linux.namespaces", "without a new pid namespace a cgroup is needed: only it can end what is inside"));
+        }
+        steps.stdio();
+        spaces.enter(&mut steps, cgroup.as_ref())?;
+        spaces.settle(&mut steps, &config.spec)?;
+        let terminal = config.spec.process().as_ref().and_then(|process| process.terminal()).unwrap_or(false);
+        // A given mount namespace is taken as it is: its root, and nothing mounted in it.
+        if spaces.new_mount() {
+            root::build(&mut steps, &config.spec, &options, &rootfs, &spaces)?;
+            mounts::build(&mut steps, &config.spec, &options, &spaces, facts, cgroup.as_ref())?;
+            devices::build(&mut steps, &config.spec, &spaces, facts)?;
+            mounts::hide(&mut steps, &config.spec)?;
+        }
+        if terminal {
+            process::terminal(&mut steps, &config.spec)?;
+        }
+        hooks::before_pivot(&mut steps, &config.spec)?;
+        if spaces.new_mount() {
+            root::enter(&mut steps, &config.spec, &options)?;
+        }
+        process::build(&mut steps, &config, &options, &spaces, facts)?;
+        Ok(LaunchPlan {
+            clone_flags: spaces.clone_flags(),
+            forks: spaces.forks(),
+            own_pid_namespace: spaces.own_pid(),
+            maps: spaces.into_maps(),
+            offsets: Offsets::new(&config.spec)?,
+            steps,
+            options,
+            config,
+            cgroup,
+            rootfs,
+            terminal,
+        })
+    }
+
+    /// A plan that makes namespaces and holds them: the `linux` section of config.json says which.
+    pub(crate) fn holding(config: &[u8], facts: &HostFacts) -> Result<Self> {
+        Self::bare(config, facts, |steps, _| {
+            let caller = steps.hand(Handed::Caller);
+            steps.push(Step::Hold { caller });
+            Ok(())
+        })
+    }
+
+    /// A plan that makes an overlay in a mount namespace of its own and hands it out.
+    pub(crate) fn overlaying(config: &[u8], lower: &[PathBuf], overlay: &Overlay, facts: &HostFacts) -> Result<Self> {
+        Self::bare(config, facts, |steps, spec| {
+            root::overlay_only(steps, spec, lower, overlay)?;
+            steps.push(Step::SendRoot {});
+            Ok(())
+        })
+    }
+
+    fn bare(config: &[u8], facts: &HostFacts, last: impl FnOnce(&mut Builder, &Spec) -> Result<()>) -> Result<Self> {
+        let config = Config::parse(config)?;
+        let spaces = namespaces::Namespaces::new(&config.spec, facts)?;
+        let mut steps = Builder::default();
+        spaces.enter(&mut steps, None)?;
+        spaces.settle(&mut steps, &config.spec)?;
+        last(&mut steps, &config.spec)?;
+        let options = Options {
+            bundle: PathBuf::from("/"),
+            id: String::new(),
+            form: Form::Engine,
+            overlay: Overlay::Off,
+            view: None,
+            cgroup: None,
+            pivot: true,
+            preserve_fds: 0,
+            env: Vec::new(),
+            waits_for_start: false,
+            end_with_caller: true,
+        };
+        Ok(LaunchPlan {
+            clone_flags: spaces.clone_flags(),
+            forks: spaces.forks(),
+            own_pid_namespace: spaces.own_pid(),
+            maps: spaces.into_maps(),
+            offsets: Offsets::new(&config.spec)?,
+            steps,
+            options,
+            config,
+            cgroup: None,
+            rootfs: PathBuf::from("/"),
+            terminal: false,
+        })
+    }
+
+    pub fn warnings(&self) -> &[String] {
+        &self.steps.warnings
+    }
+
+    pub fn annotations(&self) -> HashMap<String, String> {
+        self.config.spec.annotations().clone().unwrap_or_default()
+    }
+
+    pub fn has_poststart(&self) -> bool {
+        self.config.spec.hooks().as_ref().and_then(|hooks| hooks.poststart().as_ref()).is_some_and(|hooks| !hooks.is_empty())
+    }
+
+    pub(crate) fn oom_score_adj(&self) -> Option<i32> {
+        self.config.spec.process().as_ref().and_then(|process| process.oom_score_adj())
+    }
+}
+
+fn cgroup(config: &Config, options: &Options, facts: &HostFacts, steps: &mut Builder) -> Result<Option<CgroupPlan>> {
+    let Some(default) = &options.cgroup else { return Ok(None) };
+    let linux = config.spec.linux().as_ref();
+    let path = match linux.and_then(|linux| linux.cgroups_path().as_deref()).and_then(Path::to_str) {
+        None | Some("") => default.as_str(),
+        Some(path) => path,
+    };
+    let form = match options.form {
+        Form::Engine => CgroupForm::Engine,
+        Form::Library => CgroupForm::Library,
+    };
+    let plan = CgroupPlan::new(&facts.hierarchies, path, linux.and_then(|linux| linux.resources().as_ref()), form, &[])?;
+    steps.warnings.extend_from_slice(plan.warnings());
+    Ok(Some(plan))
+}

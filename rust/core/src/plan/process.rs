@@ -1,0 +1,145 @@
+//! The process half of a plan: who the program is, what it may, and its execve.
+
+use nix::libc;
+use oci_spec::runtime::{PosixRlimitType, Process, Spec};
+use pyrt_init::{Step, NO_FD};
+
+use super::builder::{text, Builder, Handed, Numbers, Strings};
+use super::hooks;
+use super::namespaces::Namespaces;
+use super::{Form, Options};
+use crate::error::{Error, Result};
+use crate::host::HostFacts;
+use crate::oci::{plain_path, CapabilitySet, Config};
+
+/// Where a name is looked for when process.env has no PATH; runc's and crun's own default.
+const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// linux/resource.h, in the order of the spec's names.
+fn rlimit_number(kind: PosixRlimitType) -> u64 {
+    let number = match kind {
+        PosixRlimitType::RlimitCpu => libc::RLIMIT_CPU,
+        PosixRlimitType::RlimitFsize => libc::RLIMIT_FSIZE,
+        PosixRlimitType::RlimitData => libc::RLIMIT_DATA,
+        PosixRlimitType::RlimitStack => libc::RLIMIT_STACK,
+        PosixRlimitType::RlimitCore => libc::RLIMIT_CORE,
+        PosixRlimitType::RlimitRss => libc::RLIMIT_RSS,
+        PosixRlimitType::RlimitNproc => libc::RLIMIT_NPROC,
+        PosixRlimitType::RlimitNofile => libc::RLIMIT_NOFILE,
+        PosixRlimitType::RlimitMemlock => libc::RLIMIT_MEMLOCK,
+        PosixRlimitType::RlimitAs => libc::RLIMIT_AS,
+        PosixRlimitType::RlimitLocks => libc::RLIMIT_LOCKS,
+        PosixRlimitType::RlimitSigpending => libc::RLIMIT_SIGPENDING,
+        PosixRlimitType::RlimitMsgqueue => libc::RLIMIT_MSGQUEUE,
+        PosixRlimitType::RlimitNice => libc::RLIMIT_NICE,
+        PosixRlimitType::RlimitRtprio => libc::RLIMIT_RTPRIO,
+        PosixRlimitType::RlimitRttime => libc::RLIMIT_RTTIME,
+    };
+    u64::from(number)
+}
+
+/// A terminal of the container's own devpts instead of the caller's descriptors.
+pub fn terminal(steps: &mut Builder, spec: &Spec) -> Result<()> {
+    let Some(process) = spec.process() else { return Ok(()) };
+    let size = process.console_size();
+    let side = |value: Option<u64>, name: &str| {
+        u16::try_from(value.unwrap_or(0)).map(u64::from).map_err(|_| Error::spec(format!("process.consoleSize.{name}"), "is above 65535"))
+    };
+    let (columns, rows) = (side(size.as_ref().map(|size| size.width()), "width")?, side(size.as_ref().map(|size| size.height()), "height")?);
+    let user = process.user();
+    steps.push(Step::Terminal { columns, rows, uid: u64::from(user.uid()), gid: u64::from(user.gid()), console: 1 });
+    Ok(())
+}
+
+pub fn build(steps: &mut Builder, config: &Config, options: &Options, spaces: &Namespaces, facts: &HostFacts) -> Result<()> {
+    let Some(process) = config.spec.process() else { return Ok(()) };
+    let terminal = process.terminal().unwrap_or(false);
+    if options.form == Form::Library {
+        let caller = if options.end_with_caller { steps.hand(Handed::Caller) } else { NO_FD };
+        steps.push(Step::Stay { caller, subreaper: u64::from(!spaces.own_pid()) });
+    }
+    steps.push(Step::Session { controlling_terminal: u64::from(terminal) });
+    for limit in process.rlimits().iter().flatten() {
+        steps.push(Step::Limit { resource: rlimit_number(limit.typ()), soft: limit.soft(), hard: limit.hard() });
+    }
+    // no_new_privs before the identity: it binds every execve from here on, and nothing below needs one.
+    if process.no_new_privileges().unwrap_or(false) {
+        steps.push(Step::NoNewPrivileges {});
+    }
+    identity(steps, config, process, spaces, facts);
+    // As the user it will be: a directory that only he may enter is his, one that he may not is refused.
+    let cwd = plain_path(process.cwd(), "process.cwd")?;
+    steps.push(Step::Directory { path: &text(&cwd, "process.cwd")? });
+    let environment = environment(process, options)?;
+    find(steps, process)?;
+    if options.waits_for_start {
+        let listener = steps.hand(Handed::StartListener);
+        steps.push(Step::AwaitStart { listener });
+    }
+    hooks::before_start(steps, &config.spec)?;
+    // Last: hooks run with runc's umask, and nothing of ours makes files after this.
+    steps.push(Step::Umask { mask: u64::from(process.user().umask().unwrap_or(0o022)) });
+    if options.preserve_fds > 0 {
+        let fds: Numbers = (0..options.preserve_fds).map(|number| steps.hand(Handed::Kept(number))).collect();
+        steps.push(Step::Keep { fds: fds.words() });
+    }
+    let arguments = Strings::collect(process.args().iter().flatten(), "process.args")?;
+    steps.push(Step::Execute { arguments: arguments.list(), environment: environment.list() });
+    Ok(())
+}
+
+fn identity(steps: &mut Builder, config: &Config, process: &Process, spaces: &Namespaces, facts: &HostFacts) {
+    let user = process.user();
+    let groups: Numbers = user.additional_gids().iter().flatten().map(|gid| u64::from(*gid)).collect();
+    let names = config.capabilities.unwrap_or_default();
+    // In a user namespace of its own init holds everything, whatever the caller has.
+    let (held, bounding) = match spaces.other_user() {
+        true => (u64::MAX, u64::MAX),
+        false => (facts.capabilities.0, facts.bounding.0),
+    };
+    let mut refused = 0;
+    let mut grant = |wanted: CapabilitySet, limit: u64| {
+        refused |= wanted.0 & !limit;
+        wanted.0 & limit
+    };
+    let bounding = grant(names.bounding, bounding);
+    let permitted = grant(names.permitted, held);
+    let effective = grant(names.effective, held) & permitted;
+    let inheritable = grant(names.inheritable, held & bounding);
+    // capabilities(7): ambient needs both.
+    let ambient = grant(names.ambient, held) & permitted & inheritable;
+    for name in CapabilitySet(refused).names() {
+        steps.warnings.push(format!("config.json: process.capabilities: {name} cannot be granted: the caller does not hold it"));
+    }
+    steps.push(Step::Identity {
+        uid: u64::from(user.uid()),
+        gid: u64::from(user.gid()),
+        groups: groups.words(),
+        groups_denied: u64::from(spaces.setgroups_denied()),
+        bounding,
+        effective,
+        permitted,
+        inheritable,
+        ambient,
+    });
+}
+
+/// process.env and what the caller adds. A variable without HOME gets none from us: the spec leaves it to whoever wrote the config.
+fn environment(process: &Process, options: &Options) -> Result<Strings> {
+    Strings::collect(process.env().iter().flatten().chain(&options.env), "process.env")
+}
+
+/// Where the program may be: process.args[0] itself where it has a slash, else each directory of the container's own PATH.
+fn find(steps: &mut Builder, process: &Process) -> Result<()> {
+    let Some(name) = process.args().as_ref().and_then(|args| args.first()) else { return Ok(()) };
+    let candidates: Vec<String> = if name.contains('/') {
+        vec![name.clone()]
+    } else {
+        let path = process.env().iter().flatten().rev().find_map(|variable| variable.strip_prefix("PATH=")).unwrap_or(DEFAULT_PATH);
+        // An empty part is the working directory: sh(1), "PATH".
+        path.split(':').map(|part| format!("{}/{name}", if part.is_empty() { "." } else { part.trim_end_matches('/') })).collect()
+    };
+    let candidates = Strings::collect(candidates, "process.args")?;
+    steps.push(Step::Find { candidates: candidates.list() });
+    Ok(())
+}

@@ -1,0 +1,191 @@
+//! A container's init process from outside: named by pidfd and start time, waited for, signalled, ended.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Mutex;
+use std::time::Duration;
+
+use nix::errno::Errno;
+use nix::poll::{poll, PollFd, PollFlags, PollTimeout};
+use nix::sys::signal::Signal;
+use pyrt_init::{kind, Message, MESSAGE_SIZE};
+
+use crate::cgroup::Cgroup;
+use crate::error::{Context, Error, Result};
+use crate::sys::{self, Ending};
+
+/// How it ended, as far as anybody can tell.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ended {
+    /// The exit code, or minus the signal; `None` where somebody else took the status and this kernel keeps none.
+    pub code: Option<i32>,
+    pub max_rss_bytes: Option<u64>,
+}
+
+#[derive(Debug)]
+pub struct Process {
+    pub pid: i32,
+    /// Clock ticks since boot: /proc/PID/stat, field 22.
+    pub start_time: u64,
+    pidfd: OwnedFd,
+    /// From a PID 1 that stays: it reports how the program ended.
+    socket: Option<OwnedFd>,
+    pub cgroup: Option<Cgroup>,
+    terminal: Mutex<Option<OwnedFd>>,
+    ended: Mutex<Option<Ended>>,
+}
+
+impl Process {
+    pub fn new(pid: i32, pidfd: OwnedFd, socket: Option<OwnedFd>, cgroup: Option<Cgroup>, terminal: Option<OwnedFd>) -> Self {
+        // One that has ended already is named by its pidfd alone: nobody can find it by its number any more.
+        let start_time = start_time(pid).unwrap_or(0);
+        Process { pid, start_time, pidfd, socket, cgroup, terminal: Mutex::new(terminal), ended: Mutex::new(None) }
+    }
+
+    pub fn pidfd(&self) -> BorrowedFd<'_> {
+        self.pidfd.as_fd()
+    }
+
+    /// The pty's master, once.
+    pub fn take_terminal(&self) -> Option<OwnedFd> {
+        self.terminal.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).take()
+    }
+
+    pub fn ended(&self) -> Option<Ended> {
+        *self.ended.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    /// Waits until it has ended or the time has passed (`false`). EINTR goes to the caller, who may have signals of its own to handle.
+    pub fn wait_readable(&self, timeout: Option<Duration>) -> std::result::Result<bool, Errno> {
+        wait_readable(self.pidfd(), timeout)
+    }
+
+    /// The status of one that has ended, taken from the kernel the first time.
+    pub fn finish(&self) -> Result<Ended> {
+        let mut ended = self.ended.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        if let Some(known) = *ended {
+            return Ok(known);
+        }
+        let reported = self.socket.as_ref().and_then(|socket| last_report(socket.as_fd()));
+        let own = match sys::reap(self.pidfd()) {
+            Ok(Some((ending, largest))) => Ended { code: Some(ending.code()), max_rss_bytes: Some(largest) },
+            Ok(None) => return Err(Error::system("wait for the container", None, Errno::EAGAIN)),
+            // SIGCHLD ignored, or a reaper: the kernel may still know.
+            Err(Errno::ECHILD) => Ended { code: kept_status(self.pidfd()).map(Ending::code), max_rss_bytes: None },
+            Err(errno) => return Err(errno).op("wait for the container"),
+        };
+        let result = reported.unwrap_or(own);
+        *ended = Some(result);
+        Ok(result)
+    }
+
+    pub fn send_signal(&self, signal: i32) -> std::result::Result<(), Errno> {
+        sys::pidfd_send_signal(self.pidfd(), signal)
+    }
+
+    /// Ends everything inside and waits until it is empty.
+    pub fn kill(&self) -> Result<()> {
+        match self.send_signal(Signal::SIGKILL as i32) {
+            Ok(()) | Err(Errno::ESRCH) => {}
+            Err(errno) => return Err(errno).op("kill the container"),
+        }
+        // PID 1's end is the namespace's end; without a namespace of its own only the cgroup knows who is inside.
+        if let Some(cgroup) = &self.cgroup {
+            cgroup.kill()?;
+        }
+        while !matches!(self.wait_readable(None), Ok(true)) {}
+        self.finish().map(drop)
+    }
+}
+
+/// Polls one descriptor; `false` when the time has passed.
+pub fn wait_readable(fd: BorrowedFd<'_>, timeout: Option<Duration>) -> std::result::Result<bool, Errno> {
+    // Rounded up: a wait must not end before its time.
+    let milliseconds = timeout.map(|time| time.as_nanos().div_ceil(1_000_000));
+    let timeout = milliseconds.map_or(PollTimeout::NONE, |time| PollTimeout::try_from(time).unwrap_or(PollTimeout::MAX));
+    poll(&mut [PollFd::new(fd, PollFlags::POLLIN)], timeout).map(|ready| ready > 0)
+}
+
+fn kept_status(pidfd: BorrowedFd<'_>) -> Option<Ending> {
+    sys::pidfd_exit_status(pidfd).ok().flatten()
+}
+
+/// PID 1's own word, which it sends before it ends. The socket is a SOCK_SEQPACKET of ours: what is there is there whole.
+fn last_report(socket: BorrowedFd<'_>) -> Option<Ended> {
+    use nix::sys::socket::{recv, MsgFlags};
+    use std::os::fd::AsRawFd;
+    let mut bytes = [0; MESSAGE_SIZE];
+    while let Ok(MESSAGE_SIZE) = recv(socket.as_raw_fd(), &mut bytes, MsgFlags::MSG_DONTWAIT) {
+        let message = Message::from_bytes(&bytes);
+        if message.kind == kind::EXITED {
+            let code = Ending::from_status(message.value as i32).code();
+            return Some(Ended { code: Some(code), max_rss_bytes: Some(message.extra) });
+        }
+    }
+    None
+}
+
+/// The exit status of a process that has ended and need not be our child: reaped where it is, asked for (Linux 6.15) where not.
+pub fn status_of(pidfd: BorrowedFd<'_>) -> std::result::Result<Option<i32>, Errno> {
+    match sys::reap(pidfd) {
+        Ok(ended) => Ok(ended.map(|(ending, _)| ending.code())),
+        Err(Errno::ECHILD) => Ok(kept_status(pidfd).map(Ending::code)),
+        Err(errno) => Err(errno),
+    }
+}
+
+/// SIGKILL, then waits until a child of ours has ended, and reaps it.
+pub fn end(pidfd: BorrowedFd<'_>) -> std::result::Result<(), Errno> {
+    match sys::pidfd_send_signal(pidfd, Signal::SIGKILL as i32) {
+        Ok(()) | Err(Errno::ESRCH) => {}
+        Err(errno) => return Err(errno),
+    }
+    while !matches!(wait_readable(pidfd, None), Ok(true)) {}
+    match sys::reap(pidfd) {
+        // Where somebody else reaps our children, it is gone already.
+        Ok(_) | Err(Errno::ECHILD) => Ok(()),
+        Err(errno) => Err(errno),
+    }
+}
+
+/// Waits for a child by pidfd: `None` when the time has passed.
+pub fn wait_child(pid: i32, seconds: f64) -> std::result::Result<Option<()>, Errno> {
+    let pidfd = sys::pidfd_open(pid)?;
+    let deadline = std::time::Instant::now() + Duration::from_secs_f64(seconds);
+    loop {
+        match wait_readable(pidfd.as_fd(), Some(deadline.saturating_duration_since(std::time::Instant::now()))) {
+            Ok(ended) => return Ok(ended.then_some(())),
+            Err(Errno::EINTR) => {}
+            Err(errno) => return Err(errno),
+        }
+    }
+}
+
+/// /proc/PID/stat, field 22 and the state in field 3. The name in field 2 may hold anything, so fields count from its last parenthesis.
+fn stat(pid: i32) -> std::io::Result<(char, u64)> {
+    let line = std::fs::read(format!("/proc/{pid}/stat"))?;
+    let text = String::from_utf8_lossy(&line);
+    let rest = text.rsplit_once(')').map_or("", |(_, rest)| rest);
+    let mut fields = rest.split_ascii_whitespace();
+    let state = fields.next().and_then(|state| state.chars().next()).unwrap_or('X');
+    let start = fields.nth(18).and_then(|field| field.parse().ok()).unwrap_or(0);
+    Ok((state, start))
+}
+
+pub fn start_time(pid: i32) -> std::io::Result<u64> {
+    stat(pid).map(|(_, start)| start)
+}
+
+/// Whether this very process exists and is no zombie.
+pub fn is_alive(pid: i32, start_time: u64) -> bool {
+    stat(pid).is_ok_and(|(state, start)| start == start_time && !matches!(state, 'Z' | 'X'))
+}
+
+/// A pidfd of this very process; ESRCH where its number is somebody else's by now.
+pub fn open(pid: i32, expected: u64) -> std::result::Result<OwnedFd, Errno> {
+    let pidfd = sys::pidfd_open(pid)?;
+    // Looked at after the pidfd holds it: the number cannot change owners between.
+    match start_time(pid) {
+        Ok(start) if start == expected => Ok(pidfd),
+        _ => Err(Errno::ESRCH),
+    }
+}

@@ -1,0 +1,69 @@
+//! `start`: the other end of the socket on which a created container's init waits.
+
+use std::io::{Read, Write};
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+
+use nix::errno::Errno;
+use nix::fcntl::{open, OFlag};
+use nix::sys::stat::Mode;
+use pyrt_init::{kind, Message, MESSAGE_SIZE};
+
+use crate::error::{Context, Error, Kind, Result};
+
+/// A socket's path is at most 107 bytes; through its directory's descriptor any is short enough.
+pub struct ShortPath {
+    path: PathBuf,
+    _directory: OwnedFd,
+}
+
+impl ShortPath {
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+pub fn short_path(path: &Path) -> Result<ShortPath> {
+    let (Some(directory), Some(name)) = (path.parent(), path.file_name()) else {
+        return Err(Error::system("find the start socket", path.to_string_lossy().into_owned(), Errno::EINVAL));
+    };
+    let directory = open(directory, OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty()).at("open", directory.to_string_lossy())?;
+    let path = Path::new("/proc/self/fd").join(directory.as_raw_fd().to_string()).join(name);
+    Ok(ShortPath { path, _directory: directory })
+}
+
+/// Lets the waiting init go on; returns when the program runs.
+pub fn start(socket: &Path) -> Result<()> {
+    let bound = short_path(socket)?;
+    let mut stream = match UnixStream::connect(bound.path()) {
+        Ok(stream) => stream,
+        Err(error) if matches!(error.raw_os_error().map(Errno::from_raw), Some(Errno::ECONNREFUSED | Errno::ENOENT)) => {
+            return Err(Error::new(Kind::InvalidState, "start: nobody waits for it: the container's init has ended or was started"));
+        }
+        other => other.at("connect to", socket.to_string_lossy())?,
+    };
+    let go = Message { kind: kind::GO, ..Message::default() };
+    stream.write_all(&go.to_bytes()).at("start", socket.to_string_lossy())?;
+    let mut executing = false;
+    let mut bytes = [0; MESSAGE_SIZE];
+    loop {
+        match stream.read_exact(&mut bytes) {
+            Ok(()) => match Message::from_bytes(&bytes) {
+                message if message.kind == kind::FAILED => return Err(failure(message)),
+                message => executing |= message.kind == kind::EXECUTING,
+            },
+            // The socket closes at the exec.
+            Err(_) if executing => return Ok(()),
+            Err(_) => return Err(Error::new(Kind::InvalidState, "start: the container's init ended before the program ran")),
+        }
+    }
+}
+
+/// All that can fail after `start`: the startContainer hooks and the execve.
+fn failure(message: Message) -> Error {
+    match (message.errno, message.value) {
+        (0, status) => crate::plan::hook_failed("run startContainer hook", status as i32),
+        (errno, _) => Error::system("start the program", None, Errno::from_raw(errno)),
+    }
+}

@@ -1,0 +1,199 @@
+//! The caller as a foreground command: signals that reach it go to the container, and with a terminal its input, output and size are relayed.
+
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use nix::poll::{poll, PollFd, PollFlags, PollTimeout};
+use nix::sys::signal::{SigSet, SigmaskHow, Signal};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
+use nix::sys::termios::{cfmakeraw, tcgetattr, tcsetattr, SetArg, Termios};
+use nix::unistd::{read, write};
+
+use crate::error::{Context, Result};
+use crate::process::Process;
+use crate::sys;
+
+/// What a terminal's user types to end the input: stty(1), "eof".
+const END_OF_INPUT: u8 = 4;
+const CHUNK: usize = 16 << 10;
+
+/// Signals that tell of our own faults, or of nothing that concerns the container.
+const OWN: [Signal; 8] =
+    [Signal::SIGCHLD, Signal::SIGSEGV, Signal::SIGBUS, Signal::SIGFPE, Signal::SIGILL, Signal::SIGTRAP, Signal::SIGSYS, Signal::SIGPIPE];
+
+/// Waits until it has ended (`true`) or the time has passed.
+pub fn foreground(process: &Process, terminal: bool, deadline: Option<Instant>) -> Result<bool> {
+    let signals = Signals::new()?;
+    let mut relay = match terminal.then(|| process.take_terminal()).flatten() {
+        Some(master) => Some(Relay::new(master)?),
+        None => None,
+    };
+    loop {
+        let left = deadline.map(|at| at.saturating_duration_since(Instant::now()));
+        if left == Some(Duration::ZERO) {
+            return Ok(false);
+        }
+        let timeout = left.map_or(PollTimeout::NONE, |time| PollTimeout::try_from(time.as_millis() + 1).unwrap_or(PollTimeout::MAX));
+        let mut fds = vec![PollFd::new(process.pidfd(), PollFlags::POLLIN), PollFd::new(signals.fd.as_fd(), PollFlags::POLLIN)];
+        if let Some(relay) = &relay {
+            fds.push(PollFd::new(relay.master.as_fd(), PollFlags::POLLIN));
+            if relay.input {
+                fds.push(PollFd::new(relay.stdin(), PollFlags::POLLIN));
+            }
+        }
+        match poll(&mut fds, timeout) {
+            Err(Errno::EINTR) => continue,
+            other => other.op("wait for the container")?,
+        };
+        let ready: Vec<bool> = fds.iter().map(|fd| fd.any().unwrap_or(false)).collect();
+        if ready[1] {
+            signals.forward(process, relay.as_ref())?;
+        }
+        if let Some(relay) = &mut relay {
+            if ready[2] {
+                relay.output()?;
+            }
+            if ready.get(3) == Some(&true) {
+                relay.input()?;
+            }
+        }
+        if ready[0] {
+            if let Some(relay) = &mut relay {
+                // What it wrote before it ended is still in the pty.
+                while relay.output()? {}
+            }
+            return Ok(true);
+        }
+    }
+}
+
+/// This thread's signals, read instead of delivered; as they were when dropped.
+struct Signals {
+    fd: SignalFd,
+    before: SigSet,
+}
+
+impl Signals {
+    fn new() -> Result<Self> {
+        let mut set = SigSet::all();
+        OWN.iter().for_each(|signal| set.remove(*signal));
+        let mut before = SigSet::empty();
+        nix::sys::signal::pthread_sigmask(SigmaskHow::SIG_BLOCK, Some(&set), Some(&mut before)).op("block signals")?;
+        let fd = SignalFd::with_flags(&set, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK).op("make a signalfd")?;
+        Ok(Signals { fd, before })
+    }
+
+    fn forward(&self, process: &Process, relay: Option<&Relay>) -> Result<()> {
+        while let Some(info) = self.fd.read_signal().op("read signals")? {
+            let signal = info.ssi_signo as i32;
+            match relay {
+                Some(relay) if signal == Signal::SIGWINCH as i32 => relay.size(),
+                // One that has just ended needs no signal.
+                _ => match process.send_signal(signal) {
+                    Ok(()) | Err(Errno::ESRCH) => {}
+                    Err(errno) => return Err(errno).op(format!("pass signal {signal} on")),
+                },
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Signals {
+    fn drop(&mut self) {
+        // Setting back a mask that was just read cannot fail.
+        let _ = self.before.thread_set_mask();
+    }
+}
+
+/// Between our own stdin and stdout and the pty's master.
+struct Relay {
+    master: OwnedFd,
+    /// Our terminal's settings, to be set back.
+    before: Option<Termios>,
+    /// Whether stdin may still say something.
+    input: bool,
+}
+
+impl Relay {
+    fn new(master: OwnedFd) -> Result<Self> {
+        let stdin = sys::lend(0);
+        let before = tcgetattr(stdin).ok();
+        if let Some(settings) = &before {
+            let mut raw = settings.clone();
+            cfmakeraw(&mut raw);
+            tcsetattr(stdin, SetArg::TCSANOW, &raw).op("put the terminal into raw mode")?;
+        }
+        nix::fcntl::fcntl(&master, nix::fcntl::FcntlArg::F_SETFL(nix::fcntl::OFlag::O_NONBLOCK)).op("set the pty non-blocking")?;
+        let relay = Relay { master, before, input: true };
+        relay.size();
+        Ok(relay)
+    }
+
+    fn stdin(&self) -> BorrowedFd<'static> {
+        sys::lend(0)
+    }
+
+    /// Our terminal's size becomes the container's; where stdin is no terminal, its own stays.
+    fn size(&self) {
+        sys::copy_terminal_size(self.stdin(), self.master.as_fd());
+    }
+
+    /// From the pty to stdout: whether there was something. EIO says that nobody holds the other side any more.
+    fn output(&mut self) -> Result<bool> {
+        let mut bytes = [0; CHUNK];
+        match read(&self.master, &mut bytes) {
+            Ok(0) | Err(Errno::EAGAIN | Errno::EIO) => Ok(false),
+            Ok(count) => write_all(sys::lend(1), &bytes[..count]).op("write to stdout").map(|()| true),
+            Err(errno) => Err(errno).op("read from the pty"),
+        }
+    }
+
+    fn input(&mut self) -> Result<()> {
+        let mut bytes = [0; CHUNK];
+        match read(self.stdin(), &mut bytes) {
+            Ok(0) => {
+                self.input = false;
+                write_all(self.master.as_fd(), &[END_OF_INPUT]).op("write to the pty")
+            }
+            Ok(count) => write_all(self.master.as_fd(), &bytes[..count]).op("write to the pty"),
+            // Our own terminal is gone.
+            Err(Errno::EIO) => {
+                self.input = false;
+                Ok(())
+            }
+            Err(Errno::EINTR | Errno::EAGAIN) => Ok(()),
+            Err(errno) => Err(errno).op("read from stdin"),
+        }
+    }
+}
+
+impl Drop for Relay {
+    fn drop(&mut self) {
+        if let Some(settings) = &self.before {
+            // The terminal may be gone; there is nothing else to do for it.
+            let _ = tcsetattr(self.stdin(), SetArg::TCSANOW, settings);
+        }
+    }
+}
+
+fn write_all(fd: BorrowedFd<'_>, mut bytes: &[u8]) -> std::result::Result<(), Errno> {
+    while !bytes.is_empty() {
+        match write(fd, bytes) {
+            Ok(count) => bytes = &bytes[count..],
+            Err(Errno::EINTR) => {}
+            Err(Errno::EAGAIN) => {
+                let mut wanted = [PollFd::new(fd, PollFlags::POLLOUT)];
+                match poll(&mut wanted, PollTimeout::NONE) {
+                    Ok(_) | Err(Errno::EINTR) => {}
+                    Err(errno) => return Err(errno),
+                }
+            }
+            // The container's side is closed: it has ended, which the pidfd tells.
+            Err(Errno::EIO) if fd.as_raw_fd() != 1 => return Ok(()),
+            Err(errno) => return Err(errno),
+        }
+    }
+    Ok(())
+}

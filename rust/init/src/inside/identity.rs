@@ -1,0 +1,94 @@
+//! Who the program is: user, groups, capabilities. The order is capabilities(7)'s: what needs a right comes before it is given up.
+
+use linux_raw_sys::errno::EINVAL;
+use linux_raw_sys::general::{__NR_setgroups, CAP_KILL, CAP_LAST_CAP};
+use pyrt_init::Words;
+
+use crate::sys::{self, refused, Capabilities, Result};
+
+/// NGROUPS_MAX is 65,536; a process with more than this many is a mistake in its configuration.
+const GROUPS_MAX: usize = 4096;
+
+/// In a new user namespace, after its maps are written.
+pub fn become_mapped(uid: u64, gid: u64) -> Result<()> {
+    // The exec of this program kept capabilities only through the ambient set; once root here, nothing may inherit them (CVE-2022-29162).
+    sys::setresgid(gid)?;
+    sys::keep_capabilities(true)?;
+    sys::setresuid(uid)?;
+    sys::keep_capabilities(false)?;
+    sys::ambient_clear()?;
+    let sets = sys::capget()?;
+    sys::capset(Capabilities { inheritable: 0, effective: sets.permitted, ..sets })?;
+    sys::not_dumpable()
+}
+
+/// In a given user namespace: its root, where it has one; setns(2) gave all capabilities already.
+pub fn become_root_of_namespace() -> Result<()> {
+    for attempt in [sys::setresgid(0), sys::setresuid(0)] {
+        match attempt {
+            // Without a mapping for 0 the identity stays, until the plan's own `Identity`.
+            Err(failure) if failure.errno == EINVAL as i32 => {}
+            other => other?,
+        }
+    }
+    sys::not_dumpable()
+}
+
+pub struct User<'a> {
+    pub uid: u64,
+    pub gid: u64,
+    pub groups: Words<'a>,
+    /// The user namespace forbids setgroups(2).
+    pub groups_denied: bool,
+}
+
+pub struct Sets {
+    pub bounding: u64,
+    pub thread: Capabilities,
+    pub ambient: u64,
+}
+
+pub fn become_user(user: User<'_>, sets: Sets) -> Result<()> {
+    // Before the uid changes: dropping from the bounding set needs CAP_SETPCAP in the effective set, which that clears.
+    for capability in each().filter(|capability| sets.bounding & 1 << capability == 0) {
+        // A capability that this kernel does not know cannot be had either.
+        if let Ok(true) = sys::bounding_has(capability) {
+            sys::bounding_drop(capability)?;
+        }
+    }
+    if !user.groups_denied {
+        set_groups(user.groups)?;
+    }
+    sys::setresgid(user.gid)?;
+    sys::keep_capabilities(true)?;
+    sys::setresuid(user.uid)?;
+    sys::keep_capabilities(false)?;
+    sys::capset(sets.thread)?;
+    sys::ambient_clear()?;
+    each().filter(|capability| sets.ambient & 1 << capability != 0).try_for_each(sys::ambient_raise)?;
+    sys::not_dumpable()
+}
+
+fn set_groups(groups: Words<'_>) -> Result<()> {
+    let mut list = [0u32; GROUPS_MAX];
+    let mut count = 0;
+    for group in groups.iter() {
+        match list.get_mut(count) {
+            Some(slot) => *slot = group as u32,
+            None => return refused(__NR_setgroups, EINVAL),
+        }
+        count += 1;
+    }
+    sys::setgroups(&list[..count])
+}
+
+/// A PID 1 that stays keeps one right: to signal a child that has another user.
+pub fn keep_only_kill() -> Result<()> {
+    let kill = 1 << CAP_KILL & sys::capget()?.permitted;
+    sys::ambient_clear()?;
+    sys::capset(Capabilities { effective: kill, permitted: kill, inheritable: 0 })
+}
+
+fn each() -> impl Iterator<Item = u64> {
+    0..=u64::from(CAP_LAST_CAP)
+}

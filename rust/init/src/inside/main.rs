@@ -1,0 +1,190 @@
+//! pyrt-init: carries a launch plan out inside the new namespaces, and becomes the user's program or stays above it as PID 1.
+//!
+//! `main` is the one loop · `sys` the system calls · `namespaces` · `root` (what becomes /) · `mounts` (what is mounted in it) · `resolve` (paths
+//! in it) · `terminal` · `identity` · `hook` · `program` (find, wait for start, execute) · `supervise` (PID 1 that stays).
+#![no_std]
+#![no_main]
+#![deny(unsafe_code)]
+
+mod hook;
+mod identity;
+mod mounts;
+mod namespaces;
+mod program;
+mod resolve;
+mod root;
+mod supervise;
+#[allow(unsafe_code)]
+mod sys;
+mod terminal;
+
+use core::ffi::CStr;
+
+use linux_raw_sys::errno::EBADMSG;
+use linux_raw_sys::general::{__NR_read, __NR_recvmsg};
+use pyrt_init::{kind, Decoder, Message, Step, MAX_FDS, SOCKET_FD};
+use sys::{refused, Failure, Result};
+
+/// Exit status after a failure that the caller was told, or cannot be told any more.
+const FAILED_STATUS: i32 = 113;
+
+/// What the steps share.
+pub struct Init {
+    /// To the caller; after `AwaitStart` to whoever called start.
+    socket: i32,
+    /// The descriptors that came with the plan, by the index that steps use.
+    fds: [i32; MAX_FDS],
+    /// The root mount, once there is one.
+    root: i32,
+    /// Mounts stacked on the old root by us, which go when it goes.
+    stacked: u32,
+    /// The caller's /proc, verified to be procfs; opened before the pivot.
+    proc: i32,
+    /// The host's /dev/null, verified, and an empty read-only directory, for masks.
+    null: Option<i32>,
+    empty: Option<i32>,
+    program: Option<&'static CStr>,
+    /// How many descriptors after stdio the program keeps.
+    kept: u32,
+}
+
+impl Init {
+    fn fd(&self, index: u64) -> i32 {
+        usize::try_from(index).ok().and_then(|index| self.fds.get(index)).copied().unwrap_or(-1)
+    }
+
+    fn send(&self, message: Message) -> Result<()> {
+        sys::send(self.socket, message, None)
+    }
+
+    /// Tells the caller something and waits until it says go. Ends with the caller.
+    fn meet(&self, step: u32, what: u64) -> Result<()> {
+        self.send(Message { kind: kind::MEET, step, value: what, ..Message::default() })?;
+        match sys::receive(self.socket)? {
+            Some(message) if message.kind == kind::GO => Ok(()),
+            _ => sys::exit(FAILED_STATUS),
+        }
+    }
+
+    fn apply(&mut self, index: u32, step: Step<'static>) -> Result<()> {
+        match step {
+            Step::Meet { what } => self.meet(index, what),
+            Step::BecomeMapped { uid, gid } => identity::become_mapped(uid, gid),
+            Step::JoinTasks { fd } => sys::write(self.fd(fd), b"0").map(drop),
+            Step::Unshare { flags } => sys::unshare(flags),
+            Step::JoinNamespaces { pairs } => namespaces::join(self, pairs),
+            Step::Fork { flags, cgroup } => namespaces::fork(self, flags, cgroup),
+            Step::Hold { caller } => supervise::hold(self, self.fd(caller)),
+            Step::Propagation { flags } => sys::mount_propagation(c"/", flags),
+            Step::RootTree { fd, attributes } => root::tree(self, self.fd(fd), attributes),
+            Step::Scratch { options } => root::scratch(self, options),
+            Step::MakeDirectory { path, mode } => root::make_directory(path, mode as u32),
+            Step::MakeSymlink { path, target } => sys::symlinkat(target, sys::CWD, path),
+            Step::MakeFile { path, mode, content } => root::make_file(path, mode as u32, content),
+            Step::SetAttribute { path, name, value } => sys::lsetxattr(path, name, value),
+            Step::RootOverlay { options, inside, attributes } => root::overlay(self, options, inside, attributes),
+            Step::RootAttributes { attributes, propagation } => sys::mount_setattr(self.root, false, attributes, 0, propagation),
+            Step::Mount { kind, source, target, options, attributes, propagation, behaviour } => {
+                mounts::mount(self, mounts::FileSystem { kind, source, options, attributes }, target, propagation, behaviour)
+            }
+            Step::Bind { source, fd, target, set, clear, set_all, clear_all, propagation, behaviour, device } => {
+                let tree = mounts::Tree { source, fd: self.given(fd), behaviour, device };
+                mounts::bind(self, tree, target, mounts::Changes { set, clear, set_all, clear_all, propagation })
+            }
+            Step::Device { path, mode, device, uid, gid } => mounts::device(self, path, mode as u32, device, uid as u32, gid as u32),
+            Step::Link { path, target } => mounts::link(self, path, target),
+            Step::Mask { path } => mounts::mask(self, path),
+            Step::ReadOnly { path } => mounts::read_only(self, path),
+            Step::Attributes { path, set } => mounts::attributes(self, path, set),
+            Step::SendRoot {} => root::send(self),
+            Step::Sysctl { path, value } => namespaces::sysctl(self, path, value),
+            Step::Hostname { name } => sys::sethostname(name),
+            Step::Domainname { name } => sys::setdomainname(name),
+            Step::Loopback {} => sys::loopback_up(),
+            Step::Hook { path, arguments, environment, state, timeout } => hook::run(self.fd(state), path, arguments, environment, timeout),
+            Step::Pivot {} => root::pivot(self),
+            Step::Chroot {} => root::change(self),
+            Step::Terminal { columns, rows, uid, gid, console } => {
+                terminal::open(self, index, columns as u16, rows as u16, (uid as u32, gid as u32), console != 0)
+            }
+            Step::Stdio { input, output, error } => terminal::stdio([self.fd(input), self.fd(output), self.fd(error)]),
+            Step::Stay { caller, subreaper } => supervise::stay(self, self.given(caller), subreaper != 0),
+            Step::Session { controlling_terminal } => terminal::session(controlling_terminal != 0),
+            Step::Limit { resource, soft, hard } => sys::prlimit(resource, soft, hard),
+            Step::Umask { mask } => sys::umask(mask),
+            Step::NoNewPrivileges {} => sys::no_new_privileges(),
+            Step::Identity { uid, gid, groups, groups_denied, bounding, effective, permitted, inheritable, ambient } => {
+                let thread = sys::Capabilities { effective, permitted, inheritable };
+                let user = identity::User { uid, gid, groups, groups_denied: groups_denied != 0 };
+                identity::become_user(user, identity::Sets { bounding, thread, ambient })
+            }
+            Step::Directory { path } => program::directory(path),
+            Step::Find { candidates } => program::find(self, candidates),
+            Step::AwaitStart { listener } => program::await_start(self, self.fd(listener)),
+            Step::Keep { fds } => program::keep(self, fds),
+            Step::Execute { arguments, environment } => program::execute(self, index, arguments, environment),
+        }
+    }
+
+    fn given(&self, index: u64) -> Option<i32> {
+        (index != pyrt_init::NO_FD).then(|| self.fd(index))
+    }
+}
+
+/// What `_start` calls. Everything after the hello is the plan's.
+extern "C" fn main() -> ! {
+    match prepare() {
+        Ok(Some((mut init, plan))) => run(&mut init, plan),
+        // Without a hello there is nobody to tell.
+        Ok(None) => sys::exit(FAILED_STATUS),
+        Err(failure) => fail(SOCKET_FD, u32::MAX, failure),
+    }
+}
+
+fn prepare() -> Result<Option<(Init, &'static [u8])>> {
+    // Nobody with fewer privileges may look into this process: it still holds the caller's descriptors (CVE-2016-9962).
+    sys::not_dumpable()?;
+    sys::block_signals()?;
+    sys::umask(0)?;
+    sys::set_name(c"pyrt-init")?;
+    let mut fds = [-1; MAX_FDS];
+    let Some(hello) = sys::receive_hello(SOCKET_FD, &mut fds)? else { return Ok(None) };
+    // All of ours above those numbers that the program's own descriptors will take.
+    let mut socket = SOCKET_FD;
+    for fd in [&mut socket].into_iter().chain(&mut fds[..hello.count as usize]) {
+        if (*fd as u32) < hello.floor {
+            let low = *fd;
+            *fd = sys::duplicate_above(low, hello.floor)?;
+            sys::close(low);
+        }
+    }
+    let plan = sys::map(fds[0], hello.length)?;
+    let proc = resolve::host_proc().unwrap_or(-1);
+    Ok(Some((Init { socket, fds, root: -1, stacked: 0, proc, null: None, empty: None, program: None, kept: 0 }, plan)))
+}
+
+fn run(init: &mut Init, plan: &'static [u8]) -> ! {
+    let mut steps = Decoder::new(plan);
+    let mut index = 0;
+    while !steps.is_empty() {
+        let applied = match Step::decode(&mut steps) {
+            Ok(step) => init.apply(index, step),
+            Err(_) => refused(__NR_recvmsg, EBADMSG),
+        };
+        if let Err(failure) = applied {
+            fail(init.socket, index, failure);
+        }
+        index += 1;
+    }
+    // A plan ends with `Execute`, which does not return.
+    fail(init.socket, index, Failure { call: __NR_read, errno: EBADMSG as i32, status: 0 })
+}
+
+/// Tells the caller which step failed, and ends.
+fn fail(socket: i32, step: u32, failure: Failure) -> ! {
+    let message =
+        Message { kind: kind::FAILED, step, call: failure.call, errno: failure.errno, value: failure.status, ..Message::default() };
+    // Where the caller is gone too, there is nobody left to tell.
+    let _ = sys::send(socket, message, None);
+    sys::exit(FAILED_STATUS)
+}

@@ -1,0 +1,193 @@
+//! What is mounted and made inside the root: file systems, binds, devices, links, masks. All before the pivot, all by descriptor.
+
+use core::ffi::CStr;
+
+use linux_raw_sys::errno::{EEXIST, ENODEV, EPERM};
+use linux_raw_sys::general::*;
+use pyrt_init::{behaviour, List};
+
+use crate::resolve::accept_existing;
+use crate::sys::{self, refused, Result};
+use crate::Init;
+
+pub struct FileSystem<'a> {
+    pub kind: &'a CStr,
+    pub source: &'a CStr,
+    /// `=key`, value for a string; `key` alone for a flag.
+    pub options: List<'a>,
+    pub attributes: u64,
+}
+
+/// A new, detached file system.
+pub fn new_file_system(wanted: FileSystem<'_>) -> Result<i32> {
+    let context = sys::fsopen(wanted.kind)?;
+    if !wanted.source.is_empty() {
+        sys::fsconfig_string(context, c"source", wanted.source)?;
+    }
+    let mut options = wanted.options.iter();
+    while let Some(option) = options.next() {
+        match option.to_bytes_with_nul() {
+            [b'=', key @ ..] => {
+                let key = CStr::from_bytes_with_nul(key).unwrap_or(c"");
+                sys::fsconfig_string(context, key, options.next().unwrap_or(c""))?;
+            }
+            _ => sys::fsconfig_flag(context, option)?,
+        }
+    }
+    sys::fsconfig_create(context)?;
+    let mount = sys::fsmount(context, wanted.attributes as u32);
+    sys::close(context);
+    mount
+}
+
+/// The target of a mount. On procfs only what the plan allows: a container must not be able to hide or fake the rest (CVE-2019-16884).
+fn target(init: &Init, path: &CStr, directory: bool, how: u64) -> Result<i32> {
+    let links = if how & behaviour::NO_SYMLINKS != 0 { RESOLVE_NO_SYMLINKS } else { 0 };
+    let fd = init.target(path, directory, links)?;
+    if how & behaviour::ON_PROC == 0 && sys::file_system(fd)? == PROC_SUPER_MAGIC {
+        return refused(__NR_move_mount, EPERM);
+    }
+    Ok(fd)
+}
+
+pub fn mount(init: &Init, wanted: FileSystem<'_>, path: &CStr, propagation: u64, how: u64) -> Result<()> {
+    let target = target(init, path, true, how)?;
+    let mount = new_file_system(wanted)?;
+    if propagation != 0 {
+        sys::mount_setattr(mount, true, 0, 0, propagation)?;
+    }
+    sys::move_mount(mount, target)?;
+    sys::close(mount);
+    sys::close(target);
+    Ok(())
+}
+
+/// What a bind mount shows: a path as init sees it, or a tree that the caller made.
+pub struct Tree<'a> {
+    pub source: &'a CStr,
+    pub fd: Option<i32>,
+    pub behaviour: u64,
+    pub device: u64,
+}
+
+/// mount_setattr(2): for the mount itself, and for the whole tree.
+pub struct Changes {
+    pub set: u64,
+    pub clear: u64,
+    pub set_all: u64,
+    pub clear_all: u64,
+    pub propagation: u64,
+}
+
+pub fn bind(init: &Init, tree: Tree<'_>, path: &CStr, changes: Changes) -> Result<()> {
+    let mount = match tree.fd {
+        Some(fd) => fd,
+        None => sys::open_tree(sys::CWD, tree.source, tree.behaviour & behaviour::RECURSIVE != 0)?,
+    };
+    let status = sys::statx(mount, c"", 0)?;
+    if tree.behaviour & behaviour::DEVICE != 0 && !(status.is(S_IFCHR) && status.device == tree.device) {
+        return refused(__NR_statx, ENODEV);
+    }
+    let target = target(init, path, status.is(S_IFDIR), tree.behaviour)?;
+    // A copy is in its original's peer groups: a mount inside must not come out to the host.
+    sys::mount_setattr(mount, true, 0, 0, u64::from(MS_SLAVE))?;
+    if changes.set_all | changes.clear_all != 0 {
+        sys::mount_setattr(mount, true, changes.set_all, changes.clear_all, 0)?;
+    }
+    if changes.set | changes.clear != 0 {
+        sys::mount_setattr(mount, false, changes.set, changes.clear, 0)?;
+    }
+    if changes.propagation != 0 {
+        let recursive = changes.propagation & u64::from(MS_REC) != 0;
+        sys::mount_setattr(mount, recursive, 0, 0, changes.propagation & !u64::from(MS_REC))?;
+    }
+    sys::move_mount(mount, target)?;
+    sys::close(mount);
+    sys::close(target);
+    Ok(())
+}
+
+pub fn device(init: &Init, path: &CStr, mode: u32, number: u64, uid: u32, gid: u32) -> Result<()> {
+    let (parent, name) = init.parent(path, 0)?;
+    let (major, minor) = ((number >> 32) as u32, number as u32);
+    // The kernel's own 32-bit form of a device number: makedev(3).
+    let encoded = (minor & 0xff) | (major & 0xfff) << 8 | (minor & !0xff) << 12;
+    accept_existing(sys::mknodat(parent.fd, name.get(), mode, encoded))?;
+    // Whatever stands there now is looked at through its own descriptor: it may have been there before, or been exchanged.
+    let made = sys::openat2(parent.fd, name.get(), O_PATH | O_NOFOLLOW, RESOLVE_BENEATH)?;
+    let status = sys::statx(made, c"", 0)?;
+    let is_device = mode & S_IFMT == S_IFCHR || mode & S_IFMT == S_IFBLK;
+    if !status.is(mode & S_IFMT) || is_device && status.device != number {
+        return refused(__NR_mknodat, EEXIST);
+    }
+    if uid != 0 || gid != 0 {
+        sys::fchownat(made, c"", uid, gid)?;
+    }
+    sys::close(made);
+    sys::close(parent.fd);
+    Ok(())
+}
+
+pub fn link(init: &Init, path: &CStr, to: &CStr) -> Result<()> {
+    let (parent, name) = init.parent(path, 0)?;
+    accept_existing(sys::symlinkat(to, parent.fd, name.get()))?;
+    sys::close(parent.fd);
+    Ok(())
+}
+
+pub fn mask(init: &mut Init, path: &CStr) -> Result<()> {
+    let Some(target) = init.resolve_if_there(path)? else { return Ok(()) };
+    let cover = if sys::statx(target, c"", 0)?.is(S_IFDIR) { empty_directory(init)? } else { null(init)? };
+    sys::move_mount(cover, target)?;
+    // The first empty directory is kept: the others are copies of it.
+    if init.empty != Some(cover) {
+        sys::close(cover);
+    }
+    sys::close(target);
+    Ok(())
+}
+
+fn empty_directory(init: &mut Init) -> Result<i32> {
+    if let Some(first) = init.empty {
+        return sys::open_tree(first, c"", false);
+    }
+    let attributes = u64::from(MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC);
+    let first = new_file_system(FileSystem { kind: c"tmpfs", source: c"tmpfs", options: List::EMPTY, attributes })?;
+    init.empty = Some(first);
+    Ok(first)
+}
+
+/// A bind of the host's /dev/null, which is checked to be that device (CVE-2025-31133).
+fn null(init: &mut Init) -> Result<i32> {
+    const NULL_DEVICE: u64 = 1 << 32 | 3;
+    let source = match init.null {
+        Some(fd) => fd,
+        None => {
+            let fd = sys::openat2(sys::CWD, c"/dev/null", O_PATH, 0)?;
+            let status = sys::statx(fd, c"", 0)?;
+            if !status.is(S_IFCHR) || status.device != NULL_DEVICE {
+                return refused(__NR_statx, ENODEV);
+            }
+            init.null = Some(fd);
+            fd
+        }
+    };
+    sys::open_tree(source, c"", false)
+}
+
+pub fn read_only(init: &Init, path: &CStr) -> Result<()> {
+    let Some(target) = init.resolve_if_there(path)? else { return Ok(()) };
+    let tree = sys::open_tree(target, c"", true)?;
+    sys::mount_setattr(tree, true, u64::from(MOUNT_ATTR_RDONLY), 0, 0)?;
+    sys::move_mount(tree, target)?;
+    sys::close(tree);
+    sys::close(target);
+    Ok(())
+}
+
+pub fn attributes(init: &Init, path: &CStr, set: u64) -> Result<()> {
+    let mount = init.resolve(path, 0, 0)?;
+    sys::mount_setattr(mount, false, set, 0, 0)?;
+    sys::close(mount);
+    Ok(())
+}

@@ -1,0 +1,93 @@
+//! What becomes `/`: a tree of the caller's, or an overlay; how it is entered; and how the old root is left behind.
+//!
+//! Everything is mounted on top of the old root itself, by descriptor: no directory of the host is needed for it, and a lookup of `/`
+//! by this process does not see it until the pivot.
+
+use core::ffi::CStr;
+
+use linux_raw_sys::general::*;
+use pyrt_init::{kind, List, Message};
+
+use crate::mounts::{new_file_system, FileSystem};
+use crate::sys::{self, Result};
+use crate::Init;
+
+/// Puts a detached mount on top of everything that is mounted on the old root.
+fn stack(init: &mut Init, mount: i32) -> Result<()> {
+    let old = sys::openat2(sys::CWD, c"/", O_PATH | O_DIRECTORY, 0)?;
+    sys::move_mount(mount, old)?;
+    sys::close(old);
+    init.stacked += 1;
+    Ok(())
+}
+
+pub fn tree(init: &mut Init, tree: i32, attributes: u64) -> Result<()> {
+    // The caller's copy is still in its peer groups: without this, what is mounted in it would appear on the host.
+    sys::mount_setattr(tree, true, 0, 0, u64::from(MS_SLAVE))?;
+    if attributes != 0 {
+        sys::mount_setattr(tree, false, attributes, 0, 0)?;
+    }
+    stack(init, tree)?;
+    init.root = tree;
+    Ok(())
+}
+
+pub fn scratch(init: &mut Init, options: List<'_>) -> Result<()> {
+    let mount = new_file_system(FileSystem { kind: c"tmpfs", source: c"tmpfs", options, attributes: 0 })?;
+    stack(init, mount)?;
+    sys::fchdir(mount)
+}
+
+pub fn overlay(init: &mut Init, options: List<'_>, inside: &CStr, attributes: u64) -> Result<()> {
+    let whole = new_file_system(FileSystem { kind: c"overlay", source: c"overlay", options, attributes })?;
+    stack(init, whole)?;
+    init.root = whole;
+    if !inside.is_empty() {
+        let part = sys::openat2(whole, inside, O_PATH | O_DIRECTORY, RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS)?;
+        init.root = sys::open_tree(part, c"", false)?;
+        sys::close(part);
+        stack(init, init.root)?;
+    }
+    Ok(())
+}
+
+pub fn make_directory(path: &CStr, mode: u32) -> Result<()> {
+    sys::mkdirat(sys::CWD, path, mode)
+}
+
+pub fn make_file(path: &CStr, mode: u32, content: &[u8]) -> Result<()> {
+    let file = sys::create(sys::CWD, path, mode)?;
+    let mut rest = content;
+    while !rest.is_empty() {
+        rest = &rest[sys::write(file, rest)?..];
+    }
+    sys::close(file);
+    Ok(())
+}
+
+/// pivot_root(2) onto the root, and every layer of the old one unmounted from this mount namespace.
+pub fn pivot(init: &Init) -> Result<()> {
+    sys::fchdir(init.root)?;
+    sys::pivot_root_here()?;
+    // The old root lies on the new one, what was stacked on it above; the root itself is one of the stacked and was moved away.
+    // Slave, so that unmounting the old root here does not unmount it on the host.
+    sys::mount_propagation(c".", u64::from(MS_SLAVE | MS_REC))?;
+    for _ in 0..init.stacked {
+        sys::umount_detach(c".")?;
+    }
+    sys::chdir(c"/")
+}
+
+/// Without pivot_root(2): the root lies on top of the old one already.
+pub fn change(init: &Init) -> Result<()> {
+    sys::fchdir(init.root)?;
+    sys::chroot(c".")?;
+    sys::chdir(c"/")
+}
+
+/// The root as a mount of its own, for a caller who wants it without a container.
+pub fn send(init: &Init) -> Result<()> {
+    let copy = sys::open_tree(init.root, c"", false)?;
+    sys::send(init.socket, Message { kind: kind::MOUNT, ..Message::default() }, Some(copy))?;
+    sys::exit(0)
+}

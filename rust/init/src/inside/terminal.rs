@@ -1,0 +1,48 @@
+//! stdio: the caller's descriptors, or a terminal of the container's own devpts.
+
+use linux_raw_sys::errno::ENOTTY;
+use linux_raw_sys::general::*;
+use pyrt_init::{kind, Message};
+
+use crate::sys::{self, refused, Result};
+use crate::Init;
+
+pub fn stdio(fds: [i32; 3]) -> Result<()> {
+    fds.iter().zip(0..).try_for_each(|(fd, target)| sys::duplicate_as(*fd, target))
+}
+
+/// Before the pivot, so that /dev/console can be mounted by descriptor like everything else.
+pub fn open(init: &Init, step: u32, columns: u16, rows: u16, owner: (u32, u32), console: bool) -> Result<()> {
+    let cage = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS | RESOLVE_NO_SYMLINKS;
+    let master = sys::openat2(init.root, c"/dev/pts/ptmx", O_RDWR | O_NOCTTY, cage)?;
+    if sys::file_system(master)? != DEVPTS_SUPER_MAGIC {
+        return refused(__NR_fstatfs, ENOTTY);
+    }
+    sys::unlock_terminal(master)?;
+    let slave = sys::terminal_peer(master)?;
+    if columns != 0 || rows != 0 {
+        sys::terminal_size(slave, columns, rows)?;
+    }
+    sys::fchownat(slave, c"", owner.0, owner.1)?;
+    if console {
+        let target = init.target(c"/dev/console", false, 0)?;
+        let tree = sys::open_tree(slave, c"", false)?;
+        sys::move_mount(tree, target)?;
+        sys::close(tree);
+        sys::close(target);
+    }
+    stdio([slave; 3])?;
+    let message = Message { kind: kind::TERMINAL, step, value: sys::terminal_number(master)?, ..Message::default() };
+    sys::send(init.socket, message, Some(master))?;
+    sys::close(slave);
+    sys::close(master);
+    Ok(())
+}
+
+pub fn session(controlling_terminal: bool) -> Result<()> {
+    sys::setsid()?;
+    if controlling_terminal {
+        sys::controlling_terminal(0)?;
+    }
+    Ok(())
+}

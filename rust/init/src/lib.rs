@@ -1,0 +1,50 @@
+//! The wire format between the process that launches and the init: steps, one after the other, and short messages back.
+//!
+//! A plan is bytes: a header, then steps. Each step is an opcode and its operands, every operand a multiple of eight bytes, strings with
+//! their NUL so that the init hands them to the kernel where they lie. Encoder and decoder come from one declaration (`steps!`).
+#![no_std]
+#![forbid(unsafe_code)]
+
+#[cfg(feature = "alloc")]
+extern crate alloc;
+
+mod message;
+mod operand;
+mod step;
+
+pub use message::{Hello, Message, MESSAGE_SIZE, HELLO_SIZE, kind};
+#[cfg(feature = "alloc")]
+pub use operand::Encoder;
+pub use operand::{Decoder, List, Malformed, Words};
+pub use step::Step;
+
+/// Index into the descriptors that came with the plan; `NO_FD` where the operand is not used.
+pub const NO_FD: u64 = u64::MAX;
+
+/// The descriptor on which init finds its socket.
+pub const SOCKET_FD: i32 = 3;
+
+/// The most descriptors that one launch can hand over (the kernel's SCM_MAX_FD).
+pub const MAX_FDS: usize = 253;
+
+/// `Step::Meet`: what the caller does meanwhile.
+pub mod meet {
+    /// Write uid_map and gid_map.
+    pub const MAPS: u64 = 1;
+    /// Run the prestart and createRuntime hooks.
+    pub const HOOKS: u64 = 2;
+    /// Write timens_offsets: init's own file is closed to it, since it is not dumpable.
+    pub const OFFSETS: u64 = 3;
+}
+
+/// `Step::Mount`, `Step::Bind`: bits of `behaviour`.
+pub mod behaviour {
+    /// The target may lie on procfs (one of the few files that runc also allows).
+    pub const ON_PROC: u64 = 1;
+    /// The target must be reached without a symbolic link: procfs and sysfs (CVE-2019-19921, CVE-2023-27561).
+    pub const NO_SYMLINKS: u64 = 2;
+    /// The source must be this character device: rdev in `device`.
+    pub const DEVICE: u64 = 8;
+    /// With the mounts below the source.
+    pub const RECURSIVE: u64 = 16;
+}

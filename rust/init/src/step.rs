@@ -1,0 +1,122 @@
+//! The steps that init knows: the whole of what can happen inside before the user's program runs.
+
+use core::ffi::CStr;
+
+use crate::operand::Operand;
+#[cfg(feature = "alloc")]
+use crate::Encoder;
+use crate::{Decoder, List, Malformed, Words};
+
+macro_rules! steps {
+    ($( $(#[$doc:meta])* $code:literal $name:ident { $( $(#[$field_doc:meta])* $field:ident: $kind:ty ),* $(,)? } )*) => {
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        pub enum Step<'a> {
+            $( $(#[$doc])* $name { $( $(#[$field_doc])* $field: $kind ),* }, )*
+        }
+
+        impl<'a> Step<'a> {
+            pub fn decode(from: &mut Decoder<'a>) -> Result<Self, Malformed> {
+                match from.word()? {
+                    $( $code => Ok(Step::$name { $( $field: <$kind>::decode(from)? ),* }), )*
+                    _ => Err(Malformed),
+                }
+            }
+
+            #[cfg(feature = "alloc")]
+            pub fn encode(&self, to: &mut Encoder) {
+                match self {
+                    $( Step::$name { $( $field ),* } => { to.word($code); $( $field.encode(to); )* } )*
+                }
+            }
+        }
+    };
+}
+
+steps! {
+    // Place, first half: namespaces and cgroups.
+
+    /// Tell the caller where we are and wait until it answers (`meet`).
+    1 Meet { what: u64 }
+    /// Become this user and group of the new user namespace, and give up what was kept for that: ambient and inheritable capabilities.
+    2 BecomeMapped { uid: u64, gid: u64 }
+    /// Enter a v1 hierarchy: write 0 into its `tasks`, opened by the caller.
+    3 JoinTasks { fd: u64 }
+    /// unshare(2).
+    4 Unshare { flags: u64 }
+    /// setns(2) into each: descriptor, CLONE_NEW* flag, descriptor, ...; what is refused is tried again after the user namespace.
+    6 JoinNamespaces { pairs: Words<'a> }
+    /// Path B: make the real process, a child of the caller, and hand its pidfd over.
+    7 Fork { flags: u64, cgroup: u64 }
+
+    /// Do nothing but hold the namespaces, reaping what is orphaned, until killed or until `caller` (a pidfd) ends.
+    8 Hold { caller: u64 }
+
+    // Place, second half: the root and what is mounted in it.
+
+    /// Propagation of everything that was copied into the new mount namespace.
+    10 Propagation { flags: u64 }
+    /// The caller's detached tree becomes the root.
+    11 RootTree { fd: u64, attributes: u64 }
+    /// A tmpfs that nothing but an overlay's upper layer uses; the following `Make*` steps work in it.
+    12 Scratch { options: List<'a> }
+    13 MakeDirectory { path: &'a CStr, mode: u64 }
+    14 MakeSymlink { path: &'a CStr, target: &'a CStr }
+    15 MakeFile { path: &'a CStr, mode: u64, content: &'a [u8] }
+    16 SetAttribute { path: &'a CStr, name: &'a CStr, value: &'a [u8] }
+    /// An overlay becomes the root, or the directory `inside` of it.
+    17 RootOverlay { options: List<'a>, inside: &'a CStr, attributes: u64 }
+    /// A new file system.
+    18 Mount { kind: &'a CStr, source: &'a CStr, target: &'a CStr, options: List<'a>, attributes: u64, propagation: u64, behaviour: u64 }
+    /// A bind mount: of `source` as init sees it, or of the caller's detached tree `fd`.
+    19 Bind { source: &'a CStr, fd: u64, target: &'a CStr, set: u64, clear: u64, set_all: u64, clear_all: u64, propagation: u64, behaviour: u64, device: u64 }
+    /// mknod(2).
+    20 Device { path: &'a CStr, mode: u64, device: u64, uid: u64, gid: u64 }
+    /// symlink(2) inside the root; one that is there already stays.
+    21 Link { path: &'a CStr, target: &'a CStr }
+    /// Hide a path: an empty read-only directory or /dev/null over it; one that is missing is fine.
+    22 Mask { path: &'a CStr }
+    /// Make a path read-only; one that is missing is fine.
+    23 ReadOnly { path: &'a CStr }
+    /// mount_setattr(2) of the root mount itself.
+    24 RootAttributes { attributes: u64, propagation: u64 }
+    /// mount_setattr(2) of what is mounted at a path.
+    32 Attributes { path: &'a CStr, set: u64 }
+    /// Hand a detached copy of the root to the caller, and end.
+    33 SendRoot {}
+    /// Write below /proc/sys.
+    25 Sysctl { path: &'a CStr, value: &'a CStr }
+    26 Hostname { name: &'a CStr }
+    27 Domainname { name: &'a CStr }
+    /// Bring `lo` up.
+    28 Loopback {}
+    /// Run a hook and wait for it: `state` is its stdin.
+    29 Hook { path: &'a CStr, arguments: List<'a>, environment: List<'a>, state: u64, timeout: u64 }
+    /// pivot_root(2), and leave nothing of the old root.
+    30 Pivot {}
+    /// Enter the root without pivot_root(2), for a root file system that cannot be pivoted.
+    31 Chroot {}
+
+    // Process.
+
+    /// A terminal of the container's own devpts: the master goes to the caller, the slave becomes stdio.
+    40 Terminal { columns: u64, rows: u64, uid: u64, gid: u64, console: u64 }
+    /// The caller's descriptors become 0, 1, 2.
+    41 Stdio { input: u64, output: u64, error: u64 }
+    /// Stay as PID 1, make a child, and go on in that; end when `caller` (a pidfd) does.
+    42 Stay { caller: u64, subreaper: u64 }
+    43 Session { controlling_terminal: u64 }
+    45 Limit { resource: u64, soft: u64, hard: u64 }
+    46 Umask { mask: u64 }
+    47 NoNewPrivileges {}
+    /// User, groups and the five capability sets. `groups_denied`: the user namespace forbids setgroups(2).
+    48 Identity { uid: u64, gid: u64, groups: Words<'a>, groups_denied: u64, bounding: u64, effective: u64, permitted: u64, inheritable: u64, ambient: u64 }
+    49 Directory { path: &'a CStr }
+    /// Find the program now, so that a missing one fails `create`.
+    50 Find { candidates: List<'a> }
+    /// Tell the caller that all is ready, and wait on this listening socket for `start`.
+    51 AwaitStart { listener: u64 }
+    /// Descriptors that the program keeps, renumbered from 3.
+    52 Keep { fds: Words<'a> }
+    /// execve(2) of what `Find` found.
+    53 Execute { arguments: List<'a>, environment: List<'a> }
+}

@@ -1,0 +1,102 @@
+//! Cgroups, by what they are called in each hierarchy.
+
+use std::collections::HashMap;
+use std::sync::Mutex;
+
+use pyo3::prelude::*;
+use pyo3::types::PyDict;
+use pyrt_core::cgroup::{Cgroup as Core, CgroupPlan, Form};
+use pyrt_core::host::HostFacts;
+use pyrt_core::oci::parse_part;
+use serde_json::Value;
+
+use crate::errors::Raised;
+use crate::json::from_python;
+
+#[pyclass(frozen, module = "pyrt._native")]
+pub struct Cgroup(Mutex<Core>);
+
+impl Cgroup {
+    pub fn reopen(paths: &[(String, String)]) -> PyResult<Self> {
+        Ok(Cgroup(Mutex::new(Core::open(paths).map_err(Raised::from)?)))
+    }
+
+    fn with<T: Send>(&self, py: Python<'_>, act: impl FnOnce(&Core) -> pyrt_core::Result<T> + Send) -> PyResult<T> {
+        py.detach(|| act(&self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner()))).map_err(|error| Raised::from(error).into())
+    }
+}
+
+fn resources(value: &Bound<'_, PyAny>) -> PyResult<pyrt_core::oci::LinuxResources> {
+    let value: Value = from_python(value)?;
+    Ok(parse_part(&value, "linux.resources").map_err(Raised::from)?)
+}
+
+#[pymethods]
+impl Cgroup {
+    #[staticmethod]
+    #[pyo3(signature = (path, resources, *, controllers = vec![]))]
+    fn create(py: Python<'_>, path: String, resources: &Bound<'_, PyAny>, controllers: Vec<String>) -> PyResult<Self> {
+        let resources = self::resources(resources)?;
+        let made = py.detach(|| {
+            let facts = HostFacts::get()?;
+            CgroupPlan::new(&facts.hierarchies, &path, Some(&resources), Form::Library, &controllers)?.create()
+        });
+        Ok(Cgroup(Mutex::new(made.map_err(Raised::from)?)))
+    }
+
+    #[staticmethod]
+    fn open(paths: HashMap<String, String>) -> PyResult<Self> {
+        Cgroup::reopen(&paths.into_iter().collect::<Vec<_>>())
+    }
+
+    #[getter]
+    fn paths(&self, py: Python<'_>) -> PyResult<HashMap<String, String>> {
+        self.with(py, |core| Ok(core.paths().into_iter().collect()))
+    }
+
+    fn add(&self, py: Python<'_>, pid: i32) -> PyResult<()> {
+        self.with(py, |core| core.add(pid))
+    }
+
+    fn update(&self, py: Python<'_>, resources: &Bound<'_, PyAny>) -> PyResult<()> {
+        let resources = self::resources(resources)?;
+        self.with(py, |core| core.update(&HostFacts::get()?.hierarchies, &resources))
+    }
+
+    fn processes(&self, py: Python<'_>) -> PyResult<Vec<i32>> {
+        self.with(py, Core::processes)
+    }
+
+    fn signal(&self, py: Python<'_>, signal: i32) -> PyResult<()> {
+        self.with(py, |core| core.signal(signal))
+    }
+
+    fn freeze(&self, py: Python<'_>) -> PyResult<()> {
+        self.with(py, Core::freeze)
+    }
+
+    fn thaw(&self, py: Python<'_>) -> PyResult<()> {
+        self.with(py, Core::thaw)
+    }
+
+    fn frozen(&self, py: Python<'_>) -> PyResult<bool> {
+        self.with(py, Core::frozen)
+    }
+
+    fn kill(&self, py: Python<'_>) -> PyResult<()> {
+        self.with(py, Core::kill)
+    }
+
+    fn usage<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        let usage = self.with(py, Core::usage)?;
+        let dict = PyDict::new(py);
+        for (name, value) in usage.fields() {
+            dict.set_item(name, value)?;
+        }
+        Ok(dict)
+    }
+
+    fn remove(&self, py: Python<'_>) -> PyResult<()> {
+        self.with(py, Core::remove)
+    }
+}

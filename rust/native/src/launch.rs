@@ -1,0 +1,169 @@
+//! plan, launch, start, and the hooks that run outside.
+
+use std::collections::HashMap;
+use std::os::fd::RawFd;
+use std::path::{Path, PathBuf};
+
+use pyo3::exceptions::PyValueError;
+use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
+use pyrt_core::host::HostFacts;
+use pyrt_core::launch::Lent;
+use pyrt_core::oci::Config;
+use pyrt_core::plan::{Form, HookStage, Options, Overlay};
+use pyrt_core::sys::lend;
+use pyrt_core::view::ViewEntries;
+
+use crate::errors::Raised;
+use crate::process::Process;
+
+/// What of the host a host view shows. Read from the host at its first use, then kept.
+#[pyclass(frozen, module = "pyrt._native")]
+pub struct View {
+    wanted: pyrt_core::view::View,
+    entries: PyOnceLock<ViewEntries>,
+}
+
+#[pymethods]
+impl View {
+    #[new]
+    #[pyo3(signature = (*, show, read_only, copy, empty))]
+    fn new(show: Vec<PathBuf>, read_only: Vec<PathBuf>, copy: Vec<PathBuf>, empty: Vec<PathBuf>) -> Self {
+        View { wanted: pyrt_core::view::View { show, read_only, copy, empty }, entries: PyOnceLock::new() }
+    }
+}
+
+impl View {
+    fn entries(&self, py: Python<'_>) -> PyResult<ViewEntries> {
+        let entries = self.entries.get_or_try_init(py, || py.detach(|| ViewEntries::read(&self.wanted)).map_err(Raised::from))?;
+        Ok(entries.clone())
+    }
+}
+
+#[pyclass(frozen, module = "pyrt._native")]
+pub struct LaunchPlan(pyrt_core::plan::LaunchPlan);
+
+#[pyfunction]
+#[pyo3(signature = (config, *, bundle, id, form, overlay = "off", overlay_dir = None, overlay_size = None, view = None, cgroup_default = None,
+    cgroups = true, pivot = true, preserve_fds = 0, env = vec![], waits_for_start = false, end_with_caller = false))]
+#[allow(clippy::too_many_arguments)] // Keywords in Python; one struct in the core.
+pub fn plan(
+    py: Python<'_>,
+    config: &[u8],
+    bundle: PathBuf,
+    id: String,
+    form: &str,
+    overlay: &str,
+    overlay_dir: Option<PathBuf>,
+    overlay_size: Option<u64>,
+    view: Option<Bound<'_, View>>,
+    cgroup_default: Option<String>,
+    cgroups: bool,
+    pivot: bool,
+    preserve_fds: usize,
+    env: Vec<String>,
+    waits_for_start: bool,
+    end_with_caller: bool,
+) -> PyResult<LaunchPlan> {
+    let overlay = match (overlay, overlay_dir) {
+        ("off", _) => Overlay::Off,
+        ("discard", _) => Overlay::Discard { size: overlay_size },
+        ("keep", Some(directory)) => Overlay::Keep { directory },
+        _ => return Err(PyValueError::new_err("overlay must be \"off\", \"discard\", or \"keep\" with overlay_dir")),
+    };
+    let form = match form {
+        "engine" => Form::Engine,
+        "library" => Form::Library,
+        _ => return Err(PyValueError::new_err("form must be \"engine\" or \"library\"")),
+    };
+    let view = view.map(|view| view.get().entries(py)).transpose()?;
+    let cgroup = cgroups.then(|| cgroup_default.unwrap_or_else(|| pyrt_core::cgroup::default_path(&id)));
+    let options = Options { bundle, id, form, overlay, view, cgroup, pivot, preserve_fds, env, waits_for_start, end_with_caller };
+    let facts = HostFacts::get().map_err(Raised::from)?;
+    let plan = pyrt_core::plan::LaunchPlan::new(config, options, facts).map_err(Raised::from)?;
+    Ok(LaunchPlan(plan))
+}
+
+#[pymethods]
+impl LaunchPlan {
+    #[getter]
+    fn warnings(&self) -> Vec<String> {
+        self.0.warnings().to_vec()
+    }
+
+    #[getter]
+    fn oci_version(&self) -> &str {
+        self.0.config.spec.version()
+    }
+
+    #[getter]
+    fn rootfs(&self) -> String {
+        self.0.rootfs.display().to_string()
+    }
+
+    #[getter]
+    fn terminal(&self) -> bool {
+        self.0.terminal
+    }
+
+    #[getter]
+    fn annotations(&self) -> HashMap<String, String> {
+        self.0.annotations()
+    }
+
+    #[getter]
+    fn cgroup_path(&self) -> Option<String> {
+        self.0.cgroup.as_ref().map(|cgroup| cgroup.path())
+    }
+
+    #[getter]
+    fn cgroup_paths(&self) -> HashMap<String, String> {
+        self.0.cgroup.as_ref().map(|cgroup| cgroup.paths()).unwrap_or_default().into_iter().collect()
+    }
+
+    #[getter]
+    fn own_pid_namespace(&self) -> bool {
+        self.0.own_pid_namespace
+    }
+
+    #[getter]
+    fn poststart(&self) -> bool {
+        self.0.has_poststart()
+    }
+
+    #[pyo3(signature = (*, stdio, start_socket = None, console_socket = None, pass_fds = vec![]))]
+    fn launch(
+        &self,
+        py: Python<'_>,
+        stdio: [RawFd; 3],
+        start_socket: Option<PathBuf>,
+        console_socket: Option<RawFd>,
+        pass_fds: Vec<RawFd>,
+    ) -> PyResult<Process> {
+        let process = py.detach(|| {
+            let lent = Lent {
+                stdio: stdio.map(lend),
+                start_socket: start_socket.as_deref(),
+                console_socket: console_socket.map(lend),
+                kept: &pass_fds,
+            };
+            pyrt_core::launch::launch(&self.0, &lent)
+        });
+        Ok(Process::new(process.map_err(Raised::from)?))
+    }
+}
+
+#[pyfunction]
+pub fn start(py: Python<'_>, socket: PathBuf) -> PyResult<()> {
+    py.detach(|| pyrt_core::start::start(Path::new(&socket))).map_err(|error| Raised::from(error).into())
+}
+
+#[pyfunction]
+pub fn run_hooks(py: Python<'_>, config: &[u8], stage: &str, state: &[u8]) -> PyResult<Vec<String>> {
+    let config = Config::parse(config).map_err(Raised::from)?;
+    py.detach(|| match stage {
+        "poststart" => pyrt_core::plan::run_stage(&config.spec, HookStage::Poststart, state).map(|()| Vec::new()).map_err(|error| Raised::from(error).into()),
+        "poststop" => Ok(pyrt_core::plan::run_all(&config.spec, HookStage::Poststop, state)),
+        _ => Err(PyValueError::new_err("stage must be \"poststart\" or \"poststop\"")),
+    })
+}

@@ -1,0 +1,34 @@
+//! pyrt._native: convert, detach from the interpreter, map the error. Nothing is decided here; `_native.pyi` is the contract.
+
+mod cgroup;
+mod components;
+mod errors;
+mod json;
+mod launch;
+mod process;
+
+use pyo3::prelude::*;
+
+/// `gil_used = false`: no state of ours depends on the GIL, so free-threaded interpreters keep it off.
+#[pymodule(gil_used = false)]
+fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    module.add("__version__", env!("CARGO_PKG_VERSION"))?;
+    module.add("OCI_VERSION", pyrt_core::oci::VERSION)?;
+    module.add_class::<launch::View>()?;
+    module.add_class::<launch::LaunchPlan>()?;
+    module.add_class::<process::Process>()?;
+    module.add_class::<cgroup::Cgroup>()?;
+    module.add_function(wrap_pyfunction!(json::json_loads, module)?)?;
+    module.add_function(wrap_pyfunction!(json::json_dumps, module)?)?;
+    module.add_function(wrap_pyfunction!(launch::plan, module)?)?;
+    module.add_function(wrap_pyfunction!(launch::start, module)?)?;
+    module.add_function(wrap_pyfunction!(launch::run_hooks, module)?)?;
+    module.add_function(wrap_pyfunction!(process::process_alive, module)?)?;
+    module.add_function(wrap_pyfunction!(process::signal_process, module)?)?;
+    module.add_function(wrap_pyfunction!(process::wait_process, module)?)?;
+    module.add_function(wrap_pyfunction!(components::namespace_kind, module)?)?;
+    module.add_function(wrap_pyfunction!(components::namespaces_create, module)?)?;
+    module.add_function(wrap_pyfunction!(components::overlay_mount, module)?)?;
+    module.add_function(wrap_pyfunction!(components::host_facts, module)?)?;
+    Ok(())
+}

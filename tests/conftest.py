@@ -1,0 +1,135 @@
+"""Fixtures of all tests. Below unit/ nothing is needed; integration/ and security/ need root and are watched by `nothing_left`."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from helpers import bundles, hosts, leftovers
+from helpers.bundles import Bundle
+from helpers.commands import Command
+
+if TYPE_CHECKING:
+    import pyrt
+
+WATCHED = frozenset({"integration", "security"})
+FAILED = pytest.StashKey[bool]()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    if report.failed:
+        item.stash[FAILED] = True
+    return report
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    lacking = hosts.missing("root", "busybox")
+    for item in items:
+        if WATCHED & set(item.path.parts):
+            item.add_marker(pytest.mark.skipif(bool(lacking), reason=f"this host lacks: {', '.join(lacking)}"))
+
+
+@pytest.fixture(autouse=True)
+def _watched(request: pytest.FixtureRequest) -> None:
+    if WATCHED & set(request.node.path.parts):
+        request.getfixturevalue("nothing_left")
+
+
+@pytest.fixture(scope="session")
+def _once_a_process(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """What pyrt makes once in a calling process (the init's memfd, the watcher) exists before the first look."""
+    import pyrt
+
+    rootfs = bundles.busybox_rootfs(tmp_path_factory.mktemp("first") / "rootfs")
+    assert pyrt.run(["true"], rootfs=rootfs).returncode == 0
+
+
+@pytest.fixture
+def nothing_left(request: pytest.FixtureRequest, _once_a_process: None) -> Iterator[None]:
+    """Fails a test that leaves a process, mount, cgroup, thread or descriptor; a test that failed already is only cleaned up after."""
+    before = leftovers.Snapshot.take()
+    yield
+    now, left = leftovers.settled(before)
+    if left:
+        leftovers.remove(before, now)
+        if not request.node.stash.get(FAILED, False):
+            pytest.fail("the test left behind:\n" + "\n".join(left), pytrace=False)
+
+
+@pytest.fixture
+def rootfs(tmp_path: Path) -> Path:
+    """A busybox root file system of the test's own."""
+    return bundles.busybox_rootfs(tmp_path / "bundle" / "rootfs")
+
+
+@pytest.fixture
+def bundle(rootfs: Path) -> Bundle:
+    """A busybox bundle with `pyrt spec`'s config and no terminal: edit `bundle.spec`, then `bundle.write()`."""
+    from pyrt.spec import default_spec
+
+    spec = default_spec()
+    spec.terminal = False
+    made = Bundle(rootfs.parent, spec.config)
+    made.write()
+    return made
+
+
+@pytest.fixture(scope="session")
+def debian_rootfs() -> Path:
+    """A Debian root file system, made once a machine. Read-only by agreement: mark its tests slow."""
+    if not hosts.has("debootstrap"):
+        pytest.skip("this host lacks: debootstrap")
+    return bundles.debian_rootfs()
+
+
+@pytest.fixture
+def debian_bundle(tmp_path: Path, debian_rootfs: Path) -> Bundle:
+    """The same as `bundle`, on the shared Debian with a read-only root."""
+    from pyrt.spec import default_spec
+
+    spec = default_spec()
+    spec.terminal = False
+    spec.rootfs = debian_rootfs
+    made = Bundle(tmp_path / "debian", spec.config)
+    made.path.mkdir()
+    made.write()
+    return made
+
+
+@pytest.fixture
+def root_dir(tmp_path: Path) -> Iterator[Path]:
+    """A state directory of the test's own; containers that are still there at the end are deleted by force."""
+    path = tmp_path / "state"
+    yield path
+    if path.exists():
+        command = Command(path)
+        for entry in sorted(path.iterdir()):
+            command("delete", "--force", entry.name).ok()
+        assert not list(path.iterdir()), "delete --force left state behind"
+
+
+@pytest.fixture
+def command(root_dir: Path) -> Command:
+    """The pyrt command with `--root root_dir`: status, stdout, stderr."""
+    return Command(root_dir)
+
+
+@pytest.fixture
+def runtime(root_dir: Path) -> pyrt.Runtime:
+    import pyrt
+
+    return pyrt.Runtime(root=root_dir)
+
+
+@pytest.fixture
+def running(runtime: pyrt.Runtime, bundle: Bundle) -> Iterator[pyrt.Container]:
+    """A started container named "running" whose process sleeps; deleted at the end."""
+    container = runtime.create("running", bundle=bundle.args("sleep", "1000").path)
+    container.start()
+    yield container
+    container.delete(force=True)

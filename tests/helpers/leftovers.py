@@ -1,0 +1,138 @@
+"""What exists before and after a test: processes, mounts, cgroups, threads and descriptors.
+
+Looked at from outside pyrt, in /proc and in the cgroup file systems, so that pyrt cannot be wrong about itself here.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from helpers.hosts import cgroup_mounts
+
+PARENT = "pyrt"
+"""The cgroup above those of containers, which may stay."""
+FOREIGN = "process_api"
+"""Cgroups of the machine's own supervisor: not looked at, never touched."""
+SETTLE_SECONDS = 2.0
+"""How long the kernel may take to let go of a process that was killed."""
+POLL_SECONDS = 0.02
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """Everything that a container could leave behind, each as a line for a person."""
+
+    processes: dict[int, str]
+    mounts: frozenset[str]
+    cgroups: frozenset[Path]
+    threads: frozenset[str]
+    descriptors: frozenset[str]
+
+    @classmethod
+    def take(cls) -> Snapshot:
+        return cls(processes(), mounts(), cgroups(), threads(), descriptors())
+
+    def added(self, before: Snapshot) -> list[str]:
+        """What is here and was not there before."""
+        return [
+            *(f"process {pid}: {what}" for pid, what in self.processes.items() if pid not in before.processes),
+            *(f"mount {mount}" for mount in sorted(self.mounts - before.mounts)),
+            *(f"cgroup {path}" for path in sorted(self.cgroups - before.cgroups)),
+            *(f"thread {name}" for name in sorted(self.threads - before.threads)),
+            *(f"descriptor {name}" for name in sorted(self.descriptors - before.descriptors)),
+        ]
+
+
+def settled(before: Snapshot) -> tuple[Snapshot, list[str]]:
+    """The state once nothing more goes away, and what of it was not there before."""
+    deadline = time.monotonic() + SETTLE_SECONDS
+    while True:
+        now = Snapshot.take()
+        left = now.added(before)
+        if not left or time.monotonic() > deadline:
+            return now, left
+        time.sleep(POLL_SECONDS)
+
+
+def remove(before: Snapshot, now: Snapshot) -> None:
+    """Take away what a failed test left, so that the next one is judged by itself."""
+    for pid in now.processes.keys() - before.processes.keys():
+        try:
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
+        except (ProcessLookupError, ChildProcessError):
+            continue
+    for path in sorted(now.cgroups - before.cgroups, key=lambda path: len(path.parts), reverse=True):
+        kill = path / "cgroup.kill"
+        if kill.exists():
+            kill.write_text("1")
+        deadline = time.monotonic() + SETTLE_SECONDS
+        while path.exists():
+            try:
+                path.rmdir()
+            except OSError:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(POLL_SECONDS)
+
+
+def processes() -> dict[int, str]:
+    """Children of this process, and whatever is in a pid namespace other than ours."""
+    own = os.stat("/proc/self/ns/pid").st_ino
+    found = {}
+    for entry in os.listdir("/proc"):
+        if not entry.isdigit():
+            continue
+        try:
+            parent = int(Path(f"/proc/{entry}/stat").read_text().rpartition(")")[2].split()[1])
+            try:
+                namespace = os.stat(f"/proc/{entry}/ns/pid").st_ino
+            except (FileNotFoundError, PermissionError):
+                namespace = own  # a zombie, which has none; or nobody's business
+            if parent == os.getpid() or namespace != own:
+                words = Path(f"/proc/{entry}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace").strip()
+                found[int(entry)] = words or Path(f"/proc/{entry}/comm").read_text().strip()
+        except (FileNotFoundError, ProcessLookupError):
+            continue  # ended meanwhile
+    return found
+
+
+def mounts() -> frozenset[str]:
+    """Root, mount point, type and source of each mount in this namespace."""
+    found = set()
+    for line in Path("/proc/self/mountinfo").read_text().splitlines():
+        before, _, after = line.partition(" - ")
+        fields = before.split()
+        found.add(f"{fields[4]} ({' '.join(after.split()[:2])}, root {fields[3]})")
+    return frozenset(found)
+
+
+def cgroups() -> frozenset[Path]:
+    """Directories of all hierarchies, but for their roots, PARENT and FOREIGN."""
+    found = set()
+    for root in cgroup_mounts().roots:
+        for directory, names, _ in os.walk(root):
+            if Path(directory) == root:
+                names[:] = [name for name in names if name != FOREIGN]
+            found |= {Path(directory, name) for name in names}
+        found.discard(root / PARENT)
+    return frozenset(found)
+
+
+def threads() -> frozenset[str]:
+    return frozenset(os.listdir("/proc/self/task"))
+
+
+def descriptors() -> frozenset[str]:
+    """Number and target of each open descriptor of this process."""
+    found = set()
+    for name in os.listdir("/proc/self/fd"):
+        try:
+            found.add(f"{name} -> {os.readlink(f'/proc/self/fd/{name}')}")
+        except FileNotFoundError:
+            continue  # the directory that was just listed
+    return frozenset(found)
