@@ -51,14 +51,15 @@ def _once_a_process(tmp_path_factory: pytest.TempPathFactory) -> None:
 
 @pytest.fixture
 def nothing_left(request: pytest.FixtureRequest, _once_a_process: None) -> Iterator[None]:
-    """Fails a test that leaves a process, mount, cgroup, thread or descriptor; a test that failed already is only cleaned up after."""
+    """Fails a test that leaves a process, mount, cgroup, thread or descriptor; a test that failed already only has its children ended."""
     before = leftovers.Snapshot.take()
     yield
     now, left = leftovers.settled(before)
     if left:
-        leftovers.remove(before, now)
+        leftovers.end_children(before, now)
         if not request.node.stash.get(FAILED, False):
-            pytest.fail("the test left behind:\n" + "\n".join(left), pytrace=False)
+            hint = "(if others make containers on this host, set PYRT_TESTS_SHARED_HOST=1)"
+            pytest.fail("\n".join(["the test left behind:", *left, hint]), pytrace=False)
 
 
 @pytest.fixture

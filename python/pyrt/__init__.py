@@ -74,7 +74,7 @@ _MODULES = {
 }
 _MODULE_OF = {name: module for module, names in _MODULES.items() for name in names}
 
-__all__ = [  # noqa: RUF022 - by subject, as in the documentation
+__all__ = [
     "run",
     "CompletedProcess",
     "Cause",

@@ -31,20 +31,28 @@ def plan(
     cgroups: bool = True,
     pivot: bool = True,
     preserve_fds: int = 0,
+    env: Sequence[str] = (),
+    waits_for_start: bool = False,
+    end_with_caller: bool = False,
 ) -> LaunchPlan:
     """Check config.json strictly and decide everything that can be decided before the container exists. Touches nothing.
 
     bundle is the absolute directory that relative paths start from. form "engine": init becomes the process; "library": it
     stays as PID 1 above it. overlay "discard" puts a throw-away tmpfs of overlay_size bytes over the rootfs, "keep" uses
     upper/ and work/ below overlay_dir. view replaces the rootfs. cgroup_default is the cgroup path where config.json gives none;
-    cgroups=False joins none. Raises SpecError (with the JSON path) and HostError.
+    cgroups=False joins none. preserve_fds: how many descriptors the program keeps. env: appended to process.env. waits_for_start: init
+    waits for `start` before it executes the program. end_with_caller: everything inside ends when the calling process does (form
+    "library"). Raises SpecError (with the JSON path) and HostError.
     """
 
 @final
 class View:
-    """What of the host a host view shows: absolute paths, copy-on-write (`show`) or bound read-only (`read_only`)."""
+    """What of the host a host view shows, by absolute path: copy-on-write (`show`), bound read-only (`read_only`), copied as far as everybody
+    may read it (`copy`), as an empty directory (`empty`); and `files` with content of the caller's own. The host is read at the first use."""
 
-    def __init__(self, *, show: Sequence[str], read_only: Sequence[str], copy: Sequence[str], empty: Sequence[str]) -> None: ...
+    def __init__(
+        self, *, show: Sequence[str], read_only: Sequence[str], copy: Sequence[str], empty: Sequence[str], files: Mapping[str, bytes] = ...
+    ) -> None: ...
 
 @final
 class LaunchPlan:
@@ -62,10 +70,10 @@ class LaunchPlan:
     def annotations(self) -> dict[str, str]: ...
     @property
     def cgroup_path(self) -> str | None:
-        """Path below each hierarchy's root, "/pyrt/ID"; None where no cgroup is made."""
+        """Path below each hierarchy's root, "/pyrt-ID"; None where no cgroup is made."""
     @property
     def cgroup_paths(self) -> dict[str, str]:
-        """Directory by hierarchy: {"unified": "/sys/fs/cgroup/unified/pyrt/ID", "memory": ...}. What state must name before the launch."""
+        """Directory by hierarchy: {"unified": "/sys/fs/cgroup/unified/pyrt-ID", "memory": ...}. What state must name before the launch."""
     @property
     def own_pid_namespace(self) -> bool: ...
     @property
@@ -78,13 +86,12 @@ class LaunchPlan:
         start_socket: str | None = None,
         console_socket: int | None = None,
         pass_fds: Sequence[int] = (),
-        end_with_caller: bool = False,
     ) -> Process:
-        """Make the container. Returns when the program was executed, or, with start_socket, when init waits there for `start`.
+        """Make the container. Returns when the program was executed, or, where the plan waits for start, when init waits for `start`.
 
         stdio: the descriptors that become 0, 1, 2 (ignored where config.json asks for a terminal). start_socket: path of the Unix
         socket to make. console_socket: a connected Unix socket that gets the terminal. pass_fds: descriptors that the
-        program keeps, renumbered from 3. end_with_caller: everything inside ends when the calling process does (form "library").
+        program keeps, renumbered from 3, as many as the plan's preserve_fds.
         On failure everything is undone and the error raised. Releases the GIL.
         """
 

@@ -4,11 +4,16 @@
 of these by `run(cgroup=...)`.
 """
 
+import errno
 import os
 
 from pyrt import _native
 from pyrt.limits import Limits, Usage
 from pyrt.ownership import Owned
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 _TOP = "/pyrt"
 _COUNTED = ("cpu", "memory", "pids")
@@ -26,22 +31,31 @@ def below_root(path: str) -> str:
     return "/" + "/".join(parts) if path.startswith("/") else f"{_TOP}/{'/'.join(parts)}"
 
 
+def _above(path: str) -> list[str]:
+    """The cgroups between a path and pyrt's own, the lowest first."""
+    above = []
+    while (path := os.path.dirname(path)) not in ("/", _TOP):
+        above.append(path)
+    return above
+
+
 class Cgroup(Owned):
     """A cgroup of the caller's making. Leaving `with`, or `close()`, ends everything in it and removes it."""
 
-    __slots__ = ("_native", "limits", "path")
+    __slots__ = ("_made_above", "_native", "limits", "path")
 
     path: str
     """Its path below each hierarchy's root."""
     limits: Limits
     """What it was last given."""
 
-    def __init__(self, path: str, native: "_native.Cgroup", limits: Limits) -> None:
-        """Take over a native cgroup; `create` makes one."""
+    def __init__(self, path: str, native: "_native.Cgroup", limits: Limits, *, made_above: "Sequence[str]" = ()) -> None:
+        """Take over a native cgroup, and those above it that were made for it; `create` makes one."""
         super().__init__()
         self.path = path
         self.limits = limits
         self._native = native
+        self._made_above = made_above
         self._own()
 
     @classmethod
@@ -52,13 +66,20 @@ class Cgroup(Owned):
         """
         path = below_root(os.fspath(path))
         limits = Limits() if limits is None else limits
-        controllers = _native.host_facts()["cgroup"]["controllers"]
-        counted = [name for name in _COUNTED if name in controllers]
-        return cls(path, _native.Cgroup.create(path, limits.resources(), controllers=counted), limits)
+        host = _native.host_facts()["cgroup"]
+        counted = [name for name in _COUNTED if name in host["controllers"]]
+        mounts = host["mounts"].values()
+        # The native side takes over an empty one, as engines need it; but two owners of one would remove it from under each other.
+        if existing := next((mount + path for mount in mounts if os.path.isdir(mount + path)), None):
+            from pyrt.errors import AlreadyExists
+
+            raise AlreadyExists("create cgroup", existing, errno.EEXIST, "choose another path, or remove it")
+        missing = [above for above in _above(path) if not any(os.path.isdir(mount + above) for mount in mounts)]
+        return cls(path, _native.Cgroup.create(path, limits.resources(), controllers=counted), limits, made_above=missing)
 
     @property
     def paths(self) -> dict[str, str]:
-        """Its directory in each hierarchy: {"unified": "/sys/fs/cgroup/unified/pyrt/jobs/7", "memory": ...}."""
+        """Its directory in each hierarchy: {"unified": "/sys/fs/cgroup/unified/jobs/7", "memory": ...}."""
         self._check()
         return self._native.paths
 
@@ -113,12 +134,24 @@ class Cgroup(Owned):
 
     def _end(self) -> None:
         self._native.kill()
-        self._native.remove()
+        self._remove()
 
     def _abandon(self) -> None:
         # What is in it may still be wanted: only leaving `with` or close() ends it.
         if not self._native.processes():
-            self._native.remove()
+            self._remove()
+
+    def _remove(self) -> None:
+        mounts = [directory.removesuffix(self.path) for directory in self._native.paths.values()]
+        self._native.remove()
+        for above in self._made_above:
+            for mount in mounts:
+                try:
+                    os.rmdir(mount + above)
+                except OSError as failed:
+                    # Somebody made another one in it meanwhile, or took it away.
+                    if failed.errno not in (errno.EBUSY, errno.ENOTEMPTY, errno.ENOENT):
+                        raise
 
     def __repr__(self) -> str:
         return f"Cgroup({self.path!r}, {self.limits!r})"

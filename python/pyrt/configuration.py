@@ -54,21 +54,6 @@ OPTIONS = frozenset(
     )
 )
 
-_REFUSED = {
-    "preexec_fn": "Python code cannot run between the launch and the command",
-    "shell": "a shell is a program like others: run(['sh', '-c', text])",
-    "executable": "the program is args[0]",
-    "close_fds": "nothing but stdio and pass_fds is ever inherited",
-    "restore_signals": "all signals are always as the kernel sets them",
-    "start_new_session": "a container always has a session of its own",
-    "process_group": "a container always has a session of its own",
-    "universal_newlines": "it is called text",
-    "bufsize": "run() has no file objects",
-    "pipesize": "pipes have the kernel's size",
-    "startupinfo": "it is for Windows only",
-    "creationflags": "it is for Windows only",
-}
-
 _LIMITS = ("memory", "memory_swap", "cpus", "cpu_weight", "io_weight", "cpuset", "pids")
 _KINDS = {"net": "network", "mnt": "mount"}
 """The spec's names of namespaces that /proc/PID/ns spells differently."""
@@ -87,7 +72,7 @@ _pids_controller: bool | None = None
 class Configuration:
     """What one container is to be: the config.json as a dict, and what the plan wants to know beside it."""
 
-    __slots__ = ("bundle", "cgroup", "config", "form", "id", "overlay", "overlay_dir", "overlay_size", "pass_fds", "view")
+    __slots__ = ("bundle", "cgroup", "config", "form", "host_view", "id", "overlay", "overlay_dir", "overlay_size", "pass_fds", "view")
 
     config: "dict[str, Any]"
     bundle: str
@@ -100,13 +85,18 @@ class Configuration:
 
     def __init__(self, id: str | None) -> None:
         self.id = id or f"run-{os.getpid()}-{os.urandom(8).hex()}"
-        self.cgroup = f"/pyrt/{self.id}"
+        self.cgroup = f"/pyrt-{self.id}"
         self.bundle = "/"
         self.overlay_dir = None
+        self.host_view: view.HostView | None = None
         self.view = None
 
     def plan(self) -> "_native.LaunchPlan":
         """Have the native side check it and decide. Raises SpecError with the JSON path, and HostError."""
+        if self.overlay_dir is not None:
+            from pyrt.filesystem import make_layers
+
+            make_layers(self.overlay_dir)
         return _native.plan(
             _native.json_dumps(self.config).encode(),
             bundle=self.bundle,
@@ -129,7 +119,9 @@ def configure(args: "Sequence[str] | None", options: "ContainerOptions", *, id: 
     Raises TypeError for an unknown option, ValueError for options that do not go together, SpecError for a spec that is wrong.
     """
     if not options.keys() <= OPTIONS:
-        raise _unknown(options)
+        from pyrt.refusals import refusal
+
+        raise refusal(options.keys() - OPTIONS)
     configuration = Configuration(id)
     configuration.form = "engine" if options.get("init") is False else "library"
     configuration.pass_fds = options.get("pass_fds", ())
@@ -189,14 +181,6 @@ def _library_config() -> "dict[str, Any]":
     }
 
 
-def _unknown(options: "Mapping[str, object]") -> TypeError:
-    for name in options:
-        if reason := _REFUSED.get(name):
-            return TypeError(f"run() takes no {name}: {reason}")
-    unknown = ", ".join(repr(name) for name in options if name not in OPTIONS)
-    return TypeError(f"run() got an unexpected keyword argument {unknown}")
-
-
 def _resources(resources: "dict[str, Any] | None", options: "ContainerOptions", given: bool) -> "dict[str, Any]":
     """`linux.resources`: what the spec says, or the default limit of processes, and the limits that are asked for."""
     base: dict[str, Any] = (resources or {}) if given else {"pids": {"limit": defaults.PIDS_LIMIT}} if _has_pids_controller() else {}
@@ -229,7 +213,7 @@ def _root(configuration: Configuration, options: "ContainerOptions", given: bool
     base = config.get("root") or {}
     if rootfs is not None or (given and host_view is None and not here):
         if rootfs is not None:
-            base = {**base, "path": absolute(rootfs)}
+            base = {**base, "path": _directory(absolute(rootfs))}
             # An Overlay is copy-on-write already, and its upper layer is where its owner looks for the changes.
             default = not getattr(rootfs, "copy_on_write", False)
         else:
@@ -237,7 +221,8 @@ def _root(configuration: Configuration, options: "ContainerOptions", given: bool
         overlay = default if overlay is None else overlay
         root = os.path.join(configuration.bundle, base.get("path") or "")
     else:
-        configuration.view = _view(configuration, host_view or view.DEFAULT, options)
+        configuration.host_view = host_view or view.DEFAULT
+        configuration.view = _view(configuration, configuration.host_view, options)
         base = {**base, "path": "/"}
         if overlay is False:
             raise ValueError("overlay=False would write to the host itself: the host view is always copy-on-write")
@@ -252,6 +237,21 @@ def _root(configuration: Configuration, options: "ContainerOptions", given: bool
     else:
         configuration.overlay, configuration.overlay_dir = "keep", absolute(overlay)
     return root
+
+
+def _directory(path: str) -> str:
+    """The root file system's path, once it is sure that a directory is there: the mount's own error would not name it."""
+    try:
+        os.stat(f"{path}/")
+    except FileNotFoundError as missing:
+        from pyrt.errors import NotFound
+
+        raise NotFound("open root file system", path, missing.errno, "rootfs is a directory that holds one") from None
+    except OSError as failed:
+        from pyrt.errors import from_os_error
+
+        raise from_os_error("open root file system", failed, path, "rootfs is a directory that holds one") from None
+    return path
 
 
 def _view(configuration: Configuration, host_view: view.HostView, options: "ContainerOptions") -> "_native.View":

@@ -357,7 +357,7 @@ class Container:
             return "the host was started anew since"
         if state.pid is None:
             return "it was never made: its creator was killed"
-        return "another process is its parent, and this kernel tells the exit status to nobody else"
+        return "another process is its parent, and either has not taken the exit status yet, or this kernel tells it to nobody else"
 
     def _record_exit(self, status: int) -> None:
         """For `wait` in other processes. Best effort: who holds the lock is deleting it, and deleted containers need no record."""

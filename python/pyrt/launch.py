@@ -141,7 +141,7 @@ class Launch(Owned):
     _abandon = _end
 
     def __repr__(self) -> str:
-        return f"Launch(pid={self.process.pid})"
+        return f"Launch(pid={self.process.pid})" if self._owner is not None else "Launch(ended)"
 
 
 def _milliseconds(remaining: float | None) -> int | None:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from pyrt.causes import Cause
     from pyrt.options import ContainerOptions, StrPath
     from pyrt.stdio import File
+    from pyrt.view import HostView
 
     Output = TypeVar("Output", bytes, str)
 else:
@@ -231,7 +232,7 @@ def run(  # noqa: F811 - the overloads are above
         raise ValueError("stdin=PIPE has nobody to write to it: use input=")
     configuration = configure(_words(args), options)
     plan = configuration.plan()
-    launch = _launch(plan, Stdio(stdin, stdout, stderr), configuration.pass_fds, configuration.view is not None)
+    launch = _launch(plan, Stdio(stdin, stdout, stderr), configuration.pass_fds, configuration.host_view)
     try:
         stdio = launch.stdio
         outputs = [descriptor for descriptor in (stdio.stdout, stdio.stderr) if descriptor is not None]
@@ -263,20 +264,23 @@ def run(  # noqa: F811 - the overloads are above
     return completed
 
 
-def _launch(plan: "_native.LaunchPlan", stdio: Stdio, pass_fds: "Sequence[int]", in_view: bool) -> Launch:
+def _launch(plan: "_native.LaunchPlan", stdio: Stdio, pass_fds: "Sequence[int]", host_view: "HostView | None") -> Launch:
     try:
         return Launch(plan, stdio, pass_fds)
     except FileNotFoundError as error:
         from pyrt.errors import MissingExecutable
 
-        if not in_view or not isinstance(error, MissingExecutable):
+        if host_view is None or not isinstance(error, MissingExecutable):
             raise
-        from pyrt.view import found_on_host
+        from pyrt.view import find_on_host
 
-        if directory := found_on_host(error.path or ""):
-            hint = f"the host has it in {directory}, which the host view does not show: HostView(show=[{directory!r}]) does"
-        else:
+        directory = find_on_host(error.path or "")
+        if directory is None:
             hint = "the host view shows /usr and the Python in use: HostView(show=...) adds to it, rootfs= takes another root"
+        elif host_view.shows(directory):
+            hint = f"it is in {directory}, which is not in the container's PATH: give its whole path"
+        else:
+            hint = f"the host has it in {directory}, which the host view does not show: HostView(show=[{directory!r}]) does"
         raise MissingExecutable(error.operation, error.path, error.errno, hint) from None
 
 

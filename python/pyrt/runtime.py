@@ -18,6 +18,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from os import PathLike
+    from typing import Literal
 
     from typing_extensions import Unpack
 
@@ -48,7 +49,8 @@ class Runtime:
         id: str,
         args: "Sequence[str] | None" = None,
         *,
-        config: "StrPath | bytes | None" = None,
+        config: "StrPath | None" = None,
+        append_env: "Sequence[str]" = (),
         start: bool = False,
         attached: bool = False,
         stdio: tuple[int, int, int] = (0, 1, 2),
@@ -62,26 +64,42 @@ class Runtime:
         bundle alone is taken to the letter. Everything else, ``rootfs=``, ``spec=``, or limits beside a bundle, is as in ``pyrt.run``,
         with that function's defaults, but for `init`: the program is PID 1 itself. args: the command, where the bundle does not say.
 
-        config: another configuration file than the bundle's config.json, or its content. start: execute the program at once, without
-        waiting for ``start``. attached: the caller holds the terminal, by ``Container.foreground``. stdio: descriptors that become
-        0, 1, 2. console_socket: a connected Unix socket that gets the terminal. pivot: False for a root that pivot_root(2) refuses
-        (an initramfs). cgroups: False to join none.
+        config: another configuration file than the bundle's config.json. append_env: NAME=VALUE words after those of process.env.
+        start: execute the program at once, without waiting for ``start``. attached: the caller holds the terminal, by
+        ``Container.foreground``. stdio: descriptors that become 0, 1, 2. console_socket: a connected Unix socket that gets the terminal.
+        pivot: False for a root that pivot_root(2) refuses (an initramfs). cgroups: False to join none.
 
         On failure nothing is left. Raises SpecError, AlreadyExists, HostError, PermissionDenied, MissingExecutable, Error.
         """
         directory = Directory(self._root, id)
         pass_fds = options.get("pass_fds", ())
         if args is None and "bundle" in options and options.keys() <= {"bundle", "pass_fds"}:
-            data, bundle, plan = _plan_bundle(id, options["bundle"] or ".", config, pivot, cgroups, len(pass_fds))
+            source = _from_bundle(options["bundle"] or ".", config)
         else:
-            data, bundle, plan = _plan_options(id, args, options, console_socket is not None or attached, pivot, cgroups)
+            source = _from_options(id, args, options, terminal=console_socket is not None or attached)
+        plan = _native.plan(
+            source.config,
+            bundle=source.bundle,
+            id=id,
+            form="engine",
+            overlay=source.overlay,
+            overlay_dir=source.overlay_dir,
+            overlay_size=source.overlay_size,
+            view=source.view,
+            cgroup_default=f"/pyrt-{id}",
+            cgroups=cgroups,
+            pivot=pivot,
+            preserve_fds=len(pass_fds),
+            env=append_env,
+            waits_for_start=not start,
+        )
         _check_terminal(plan, attached, console_socket)
         with directory.create(self._root):
             state = State(
                 id=id,
                 status="creating",
                 oci_version=plan.oci_version,
-                bundle=bundle,
+                bundle=source.bundle,
                 rootfs=plan.rootfs,
                 annotations=plan.annotations,
                 created=_now(),
@@ -89,7 +107,7 @@ class Runtime:
                 own_pid_namespace=plan.own_pid_namespace,
                 poststart=plan.poststart,
             )
-            process = _launch(plan, directory, state, data, start, stdio, console_socket, pass_fds)
+            process = _launch(plan, directory, state, source.config, start, stdio, console_socket, pass_fds)
         container = Container(directory, process, terminal=plan.terminal)
         container.warnings += plan.warnings
         if start:
@@ -108,52 +126,37 @@ class Runtime:
         return [Container(Directory(self._root, name)) for name in ids(self._root)]
 
 
-def _plan_bundle(
-    id: str, bundle: "StrPath", config: "StrPath | bytes | None", pivot: bool, cgroups: bool, preserve_fds: int
-) -> "tuple[bytes, str, _native.LaunchPlan]":
+class _Source:
+    """What a container is made of, as ``_native.plan`` takes it."""
+
+    __slots__ = ("bundle", "config", "overlay", "overlay_dir", "overlay_size", "view")
+
+    def __init__(self, config: bytes, bundle: str) -> None:
+        self.config = config
+        self.bundle = bundle
+        self.overlay: Literal["off", "discard", "keep"] = "off"
+        self.overlay_dir: str | None = None
+        self.overlay_size: int | None = None
+        self.view: _native.View | None = None
+
+
+def _from_bundle(bundle: "StrPath", config: "StrPath | None") -> _Source:
     """The engine's way: the bytes of config.json go straight to the native check."""
     path = _bundle(posix.fspath(bundle))
-    if config is None:
-        config = f"{path}/config.json"
-    data = config if isinstance(config, bytes) else _read_config(posix.fspath(config))
-    plan = _native.plan(
-        data,
-        bundle=path,
-        id=id,
-        form="engine",
-        cgroup_default=f"/pyrt/{id}",
-        cgroups=cgroups,
-        pivot=pivot,
-        preserve_fds=preserve_fds,
-    )
-    return data, path, plan
+    return _Source(_read_config(f"{path}/config.json" if config is None else posix.fspath(config)), path)
 
 
-def _plan_options(
-    id: str, args: "Sequence[str] | None", options: "ContainerOptions", terminal: bool, pivot: bool, cgroups: bool
-) -> "tuple[bytes, str, _native.LaunchPlan]":
+def _from_options(id: str, args: "Sequence[str] | None", options: "ContainerOptions", *, terminal: bool) -> _Source:
     """The library's way: a configuration of its defaults, a spec or a bundle, and what is asked for."""
     from pyrt.configuration import configure
 
     if options.get("init"):
         raise SpecError("init=True is not for containers of a Runtime", hint="their program is PID 1 itself; pyrt.run has an init")
     made = configure(args, options, id=id, terminal=terminal)
-    data = _native.json_dumps(made.config).encode()
-    plan = _native.plan(
-        data,
-        bundle=made.bundle,
-        id=id,
-        form="engine",
-        overlay=made.overlay,
-        overlay_dir=made.overlay_dir,
-        overlay_size=made.overlay_size,
-        view=made.view,
-        cgroup_default=made.cgroup,
-        cgroups=cgroups,
-        pivot=pivot,
-        preserve_fds=len(made.pass_fds),
-    )
-    return data, made.bundle, plan
+    source = _Source(_native.json_dumps(made.config).encode(), made.bundle)
+    source.overlay, source.overlay_dir, source.overlay_size = made.overlay, made.overlay_dir, made.overlay_size
+    source.view = made.view
+    return source
 
 
 def absolute(path: str) -> str:

@@ -24,6 +24,7 @@ COPIED = (
     "/etc/nsswitch.conf",
     "/etc/host.conf",
     "/etc/gai.conf",
+    "/etc/hosts",
     "/etc/networks",
     "/etc/protocols",
     "/etc/services",
@@ -49,15 +50,18 @@ COPIED = (
     "/etc/ld.so.cache",
     "/etc/ld-musl-x86_64.path",
     "/etc/ld-musl-aarch64.path",
-    "/etc/alternatives",
-    # whom to trust: certificates, never /etc/ssl/private
-    "/etc/ssl/certs",
+    # whom to trust: the bundles that programs read, never /etc/ssl/private. Not the hundreds of links by hash beside them: each would cost
+    # every launch a system call.
     "/etc/ssl/openssl.cnf",
+    "/etc/ssl/cert.pem",
+    "/etc/ssl/ca-bundle.pem",
+    "/etc/ssl/certs/ca-certificates.crt",
+    "/etc/ssl/certs/java/cacerts",
     "/etc/ca-certificates.conf",
-    "/etc/pki/tls/certs",
-    "/etc/pki/tls/cert.pem",
     "/etc/pki/tls/openssl.cnf",
-    "/etc/pki/ca-trust/extracted",
+    "/etc/pki/tls/cert.pem",
+    "/etc/pki/tls/certs/ca-bundle.crt",
+    "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem",
     # what programs expect to read at their start
     "/etc/bash.bashrc",
     "/etc/inputrc",
@@ -67,7 +71,10 @@ COPIED = (
 )
 """Names of /etc that are copied, a directory with all below it. None is secret, and what is not world-readable is left out."""
 
-COPIED_WITH_HOST_NETWORK = ("/etc/resolv.conf", "/etc/hosts")
+ALTERNATIVES = "/etc/alternatives"
+"""Debian's symlinks for programs of several names, copied too, but for those to manual pages."""
+
+COPIED_WITH_HOST_NETWORK = ("/etc/resolv.conf",)
 """Names of /etc that are right only in the host's own network."""
 
 EMPTY = (
@@ -138,12 +145,21 @@ class HostView:
     @property
     def copied(self) -> tuple[str, ...]:
         """All of /etc that is copied, where the host has it."""
-        return tuple(path for path in COPIED if not self._hides(path))
+        try:
+            names = os.listdir(ALTERNATIVES)
+        except FileNotFoundError:
+            names = []
+        alternatives = (f"{ALTERNATIVES}/{name}" for name in names if not name.endswith(".gz"))
+        return tuple(path for path in (*COPIED, *alternatives) if not self._hides(path))
 
     @property
     def masked(self) -> list[str]:
         """What is hidden below something shown: covered as config.json's maskedPaths are."""
         return [path for path in self.hide if _below(path, (*self.shown, *self.copied, *self.read_only)) and os.path.lexists(path)]
+
+    def shows(self, path: str) -> bool:
+        """Whether a path of the host is there."""
+        return _below(path, (*self.shown, *self.read_only, *self.copied)) and not self._hides(path)
 
     def native(self, *, here: str | None = None, host_network: bool = False) -> "_native.View":
         """The view as the plan takes it; made once for each directory `here`, which is shown copy-on-write too.
@@ -188,8 +204,8 @@ def search_path() -> str:
     return ":".join([*(directory for directory in directories if directory not in usual), *usual])
 
 
-def found_on_host(program: str) -> str | None:
-    """The directory in which the caller would find a program that the view lacks."""
+def find_on_host(program: str) -> str | None:
+    """The directory in which the caller, with the PATH of its own, finds a program that a container did not."""
     if "/" in program:
         candidates = [program] if program.startswith("/") else []
     else:

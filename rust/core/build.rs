@@ -25,12 +25,20 @@ fn main() {
     println!("cargo::rerun-if-changed={}", manifest.display());
 
     let mut build = Command::new(variable("CARGO"));
-    build.args(["build", "--quiet", "--locked", "--profile", "init", "--bin", "pyrt-init", "--target", &target, "--manifest-path"]).arg(&manifest);
+    build
+        .args(["build", "--quiet", "--locked", "--profile", "init", "--bin", "pyrt-init", "--target", &target, "--manifest-path"])
+        .arg(&manifest);
     build.arg("--target-dir").arg(&directory);
     // What the outer build says of itself is not for this one.
     for (name, _) in env::vars_os() {
         let name = name.to_string_lossy().into_owned();
-        if name.starts_with("CARGO_") && name != "CARGO_HOME" && !name.starts_with("CARGO_REGISTR") && !name.starts_with("CARGO_NET") && !name.starts_with("CARGO_HTTP") && !name.starts_with("CARGO_SOURCE") {
+        if name.starts_with("CARGO_")
+            && name != "CARGO_HOME"
+            && !name.starts_with("CARGO_REGISTR")
+            && !name.starts_with("CARGO_NET")
+            && !name.starts_with("CARGO_HTTP")
+            && !name.starts_with("CARGO_SOURCE")
+        {
             build.env_remove(name);
         }
     }

@@ -5,6 +5,7 @@ Looked at from outside pyrt, in /proc and in the cgroup file systems, so that py
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import time
@@ -20,6 +21,8 @@ FOREIGN = "process_api"
 SETTLE_SECONDS = 2.0
 """How long the kernel may take to let go of a process that was killed."""
 POLL_SECONDS = 0.02
+SHARED_HOST = bool(os.environ.get("PYRT_TESTS_SHARED_HOST"))
+"""Others make containers here at the same time: look only at what is certainly this process's own."""
 
 
 @dataclass(frozen=True)
@@ -55,50 +58,47 @@ def settled(before: Snapshot) -> tuple[Snapshot, list[str]]:
         left = now.added(before)
         if not left or time.monotonic() > deadline:
             return now, left
+        # What only a reference cycle (an exception's traceback) holds is not left behind.
+        gc.collect()
         time.sleep(POLL_SECONDS)
 
 
-def remove(before: Snapshot, now: Snapshot) -> None:
-    """Take away what a failed test left, so that the next one is judged by itself."""
+def end_children(before: Snapshot, now: Snapshot) -> None:
+    """End the children that a failed test left, so that they do not outlive the run. Cgroups stay: who knows whose they are."""
     for pid in now.processes.keys() - before.processes.keys():
-        try:
+        if parent(pid) == os.getpid():
             os.kill(pid, signal.SIGKILL)
             os.waitpid(pid, 0)
-        except (ProcessLookupError, ChildProcessError):
-            continue
-    for path in sorted(now.cgroups - before.cgroups, key=lambda path: len(path.parts), reverse=True):
-        kill = path / "cgroup.kill"
-        if kill.exists():
-            kill.write_text("1")
-        deadline = time.monotonic() + SETTLE_SECONDS
-        while path.exists():
-            try:
-                path.rmdir()
-            except OSError:
-                if time.monotonic() > deadline:
-                    raise
-                time.sleep(POLL_SECONDS)
+
+
+def parent(pid: int) -> int | None:
+    """From /proc/PID/stat, the second field after the name in brackets (proc(5)); None when it has gone."""
+    try:
+        return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+    except (FileNotFoundError, ProcessLookupError):
+        return None
 
 
 def processes() -> dict[int, str]:
     """Children of this process, and whatever is in a pid namespace other than ours."""
     own = os.stat("/proc/self/ns/pid").st_ino
     found = {}
-    for entry in os.listdir("/proc"):
-        if not entry.isdigit():
-            continue
-        try:
-            parent = int(Path(f"/proc/{entry}/stat").read_text().rpartition(")")[2].split()[1])
+    for pid in (int(entry) for entry in os.listdir("/proc") if entry.isdigit()):
+        if parent(pid) == os.getpid() or (not SHARED_HOST and pid_namespace(pid) not in (own, None)):
             try:
-                namespace = os.stat(f"/proc/{entry}/ns/pid").st_ino
-            except (FileNotFoundError, PermissionError):
-                namespace = own  # a zombie, which has none; or nobody's business
-            if parent == os.getpid() or namespace != own:
-                words = Path(f"/proc/{entry}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace").strip()
-                found[int(entry)] = words or Path(f"/proc/{entry}/comm").read_text().strip()
-        except (FileNotFoundError, ProcessLookupError):
-            continue  # ended meanwhile
+                words = Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace").strip()
+                found[pid] = words or Path(f"/proc/{pid}/comm").read_text().strip()
+            except (FileNotFoundError, ProcessLookupError):
+                continue  # ended meanwhile
     return found
+
+
+def pid_namespace(pid: int) -> int | None:
+    """Inode of its pid namespace; None for a zombie, which has none, and for what is none of our business."""
+    try:
+        return os.stat(f"/proc/{pid}/ns/pid").st_ino
+    except (FileNotFoundError, PermissionError, ProcessLookupError):
+        return None
 
 
 def mounts() -> frozenset[str]:
@@ -113,7 +113,9 @@ def mounts() -> frozenset[str]:
 
 def cgroups() -> frozenset[Path]:
     """Directories of all hierarchies, but for their roots, PARENT and FOREIGN."""
-    found = set()
+    found: set[Path] = set()
+    if SHARED_HOST:
+        return frozenset()
     for root in cgroup_mounts().roots:
         for directory, names, _ in os.walk(root):
             if Path(directory) == root:

@@ -60,12 +60,12 @@ def _make(line: "Line", settings: "Globals", *, start: bool, attached: bool) -> 
     listening = _listen_descriptors()
     pass_fds = range(FIRST_PASSED, FIRST_PASSED + listening + options.number("preserve_fds"))
     _check_open(pass_fds)
-    bundle, config = options.text("bundle") or ".", options.text("config")
     console_socket, pidfd_socket = _connect(options.text("console_socket")), _connect(options.text("pidfd_socket"))
     container = settings.runtime().create(
         line.arguments[0],
-        bundle=bundle,
-        config=_with_listen_environment(config or f"{bundle}/config.json", listening) if listening else config,
+        bundle=options.text("bundle") or ".",
+        config=options.text("config"),
+        append_env=_listen_environment(listening),
         start=start,
         attached=attached,
         console_socket=None if console_socket is None else console_socket.fileno(),
@@ -117,17 +117,13 @@ def _listen_descriptors() -> int:
     return int(count)
 
 
-def _with_listen_environment(config: str, listening: int) -> bytes:
-    """config.json whose process knows of the sockets. It is PID 1 of its own namespace, hence LISTEN_PID."""
-    from pyrt.spec import Spec
-
-    spec = Spec.from_file(config)
-    added = {"LISTEN_FDS": str(listening), "LISTEN_PID": "1"}
+def _listen_environment(listening: int) -> list[str]:
+    """What tells the container of the sockets. Its process is PID 1 of its own namespace, hence LISTEN_PID."""
+    if not listening:
+        return []
     names = posix.environ.get(b"LISTEN_FDNAMES")
-    if names is not None:
-        added["LISTEN_FDNAMES"] = names.decode("utf-8", "surrogateescape")
-    spec.env = {**spec.env, **added}
-    return spec.to_bytes()
+    named = [] if names is None else [f"LISTEN_FDNAMES={names.decode('utf-8', 'surrogateescape')}"]
+    return [f"LISTEN_FDS={listening}", "LISTEN_PID=1", *named]
 
 
 def _connect(path: str | None) -> "_socket.socket | None":

@@ -241,18 +241,20 @@ def _hinted(error: ExecutableError, said: "dict[str, Any]") -> str:
     """The error with what to do about it, in the words of this command line."""
     if not isinstance(error, MissingExecutable) or "rootfs" in said:
         return str(error)
-    from pyrt.view import found_on_host
+    from pyrt.view import DEFAULT, find_on_host
 
-    directory = found_on_host(error.path or "")
-    if directory is not None:
-        return f"{error}; the host has it in {directory}, which is not shown: --show {directory} does"
-    return f"{error}; the host view shows /usr and the Python in use: --show PATH adds to it, --rootfs DIR takes another root"
+    directory = find_on_host(error.path or "")
+    if directory is None:
+        return f"{error}; the host view shows /usr and the Python in use: --show PATH adds to it, --rootfs DIR takes another root"
+    if DEFAULT.shows(directory):
+        return f"{error}; it is in {directory}, which is not in the container's PATH: give its whole path"
+    return f"{error}; the host has it in {directory}, which is not shown: --show {directory} does"
 
 
 def _page() -> str:
     shown = [(", ".join(option.names) + (f" {option.metavar}" if option.metavar else ""), option.help) for option in OPTIONS]
     width = max(len(names) for names, _ in shown)
-    lines = "".join(f"  {names:<{width}}  {help}\n" for names, help in shown)
+    lines = "".join(f"  {names:<{width}}  {meaning}\n" for names, meaning in shown)
     return (
         "usage: pyrt run [options] -- CMD [ARG...]\n\n"
         "Run a command in a container of its own, that is thrown away when the command ends.\n\n"

@@ -1,16 +1,17 @@
 //! Namespaces and overlays without a container: made by an init in namespaces of its own, handed out as descriptors.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 use nix::libc;
+use nix::sys::stat::Mode;
 use serde_json::{json, Value};
 
 use crate::error::{Context, Error, Kind, Result};
 use crate::host::HostFacts;
 use crate::launch::{launch, make_mount, Lent};
-use crate::plan::{LaunchPlan, Overlay};
+use crate::plan::{escaped, LaunchPlan, Overlay, SCRATCH_SIZE};
 use crate::sys;
 
 /// The eight kinds: config.json's name, the name in /proc/PID/ns, the CLONE_NEW* flag.
@@ -28,7 +29,9 @@ pub const KINDS: [(&str, &str, u64); 8] = [
 /// Which kind of namespace a file is, if any.
 pub fn namespace_kind(path: &Path) -> Result<Option<&'static str>> {
     let file = std::fs::File::open(path).map_err(|error| match error.kind() {
-        std::io::ErrorKind::NotFound => Error { errno: Some(Errno::ENOENT), ..Error::new(Kind::NotFound, "open namespace") }.with_path(path.display().to_string()),
+        std::io::ErrorKind::NotFound => {
+            Error { errno: Some(Errno::ENOENT), ..Error::new(Kind::NotFound, "open namespace") }.with_path(path.display().to_string())
+        }
         _ => Error::system("open namespace", path.display().to_string(), error.raw_os_error().map_or(Errno::EIO, Errno::from_raw)),
     })?;
     match sys::namespace_flag(file.as_fd()) {
@@ -99,7 +102,9 @@ fn offset(seconds: f64) -> Value {
 
 /// A config that says nothing but its namespaces.
 fn bare_config(linux: Value) -> Vec<u8> {
-    json!({"ociVersion": crate::oci::VERSION, "process": {"cwd": "/", "user": {"uid": 0, "gid": 0}, "args": ["-"]}, "linux": linux}).to_string().into_bytes()
+    json!({"ociVersion": crate::oci::VERSION, "process": {"cwd": "/", "user": {"uid": 0, "gid": 0}, "args": ["-"]}, "linux": linux})
+        .to_string()
+        .into_bytes()
 }
 
 /// A detached overlay mount: nothing of it is mounted on the host.
@@ -108,10 +113,41 @@ pub fn mount_overlay(lower: &[PathBuf], upper: Option<&Path>, size: Option<u64>)
         Some(directory) => Overlay::Keep { directory: directory.to_owned() },
         None => Overlay::Discard { size },
     };
-    let config = bare_config(json!({"namespaces": [{"type": "mount"}]}));
-    let plan = LaunchPlan::overlaying(&config, lower, &overlay, HostFacts::get()?)?;
-    make_mount(&plan).map_err(|error| match error.errno {
+    let privileged = |error: Error| match error.errno {
         Some(Errno::EPERM) => Error { kind: Kind::Host, ..error }.with_hint("mounting needs CAP_SYS_ADMIN"),
         _ => error,
-    })
+    };
+    match mount_here(lower, upper, size) {
+        // Before 6.15 a detached tmpfs cannot hold an upper layer: there it is mounted in a namespace of its own, which makes the mount
+        // good for its path, but not for another container's root.
+        Err(error) if upper.is_none() && error.errno == Some(Errno::EINVAL) => {
+            let config = bare_config(json!({"namespaces": [{"type": "mount"}]}));
+            let plan = LaunchPlan::overlaying(&config, lower, &overlay, HostFacts::get()?)?;
+            make_mount(&plan).map_err(privileged)
+        }
+        made => made.map_err(privileged),
+    }
+}
+
+/// By the caller itself: such a mount can be copied into containers, since Linux 6.15.
+fn mount_here(lower: &[PathBuf], upper: Option<&Path>, size: Option<u64>) -> Result<OwnedFd> {
+    let scratch = match upper {
+        Some(_) => None,
+        None => {
+            let size = size.unwrap_or(SCRATCH_SIZE).to_string();
+            let tmpfs = sys::new_mount(c"tmpfs", &[("size", &size), ("mode", "755")]).op("mount tmpfs for the upper layer")?;
+            for name in ["upper", "work"] {
+                nix::sys::stat::mkdirat(&tmpfs, name, Mode::from_bits_truncate(0o755)).at("make directory", name)?;
+            }
+            Some(tmpfs)
+        }
+    };
+    let base = match (&scratch, upper) {
+        (Some(tmpfs), _) => format!("/proc/self/fd/{}", tmpfs.as_raw_fd()),
+        (None, Some(directory)) => escaped(directory, "upper")?,
+        (None, None) => String::new(),
+    };
+    let lower = lower.iter().map(|path| escaped(path, "lower")).collect::<Result<Vec<_>>>()?.join(":");
+    let (upper, work) = (format!("{base}/upper"), format!("{base}/work"));
+    sys::new_mount(c"overlay", &[("lowerdir", &lower), ("upperdir", &upper), ("workdir", &work)]).at("mount overlay over", lower)
 }

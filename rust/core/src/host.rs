@@ -78,7 +78,9 @@ pub fn describe() -> Result<Value> {
             Ok("can be made".to_owned())
         }));
     }
-    checks.push(check("overlay", || assistant::mount_overlay(&["/usr".into()], None, Some(1 << 20)).map(|_| "can be mounted, its upper layer on a tmpfs".to_owned())));
+    checks.push(check("overlay", || {
+        assistant::mount_overlay(&["/usr".into()], None, Some(1 << 20)).map(|_| "can be mounted, its upper layer on a tmpfs".to_owned())
+    }));
     checks.push(check("cgroups", || match facts.hierarchies.mode() {
         Mode::None => Err(Error::host("find cgroups", "mount cgroup2 on /sys/fs/cgroup")),
         mode => Ok(format!("{}, controllers: {}", mode.name(), facts.hierarchies.controllers().join(" "))),
@@ -93,8 +95,13 @@ pub fn describe() -> Result<Value> {
         true => Ok("can be made".to_owned()),
         false => Ok("are bound from the host: CAP_MKNOD is not held".to_owned()),
     }));
-    let mounts: serde_json::Map<String, Value> =
-        facts.hierarchies.unified().into_iter().map(|one| ("unified".to_owned(), json!(one.mount_point))).chain(facts.hierarchies.v1().iter().map(|one| (one.key(), json!(one.mount_point)))).collect();
+    let mounts: serde_json::Map<String, Value> = facts
+        .hierarchies
+        .unified()
+        .into_iter()
+        .map(|one| ("unified".to_owned(), json!(one.mount_point)))
+        .chain(facts.hierarchies.v1().iter().map(|one| (one.key(), json!(one.mount_point))))
+        .collect();
     Ok(json!({
         "kernel": nix::sys::utsname::uname().map(|name| name.release().to_string_lossy().into_owned()).unwrap_or_default(),
         "checks": checks,

@@ -4,17 +4,19 @@ use std::io::{IoSlice, IoSliceMut};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixListener;
 use std::path::Path;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use nix::errno::Errno;
 use nix::libc;
-use nix::sys::socket::{recvmsg, sendmsg, socketpair, AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, SockFlag, SockType, UnixAddr};
+use nix::sys::socket::{
+    recvmsg, sendmsg, socketpair, AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, SockFlag, SockType, UnixAddr,
+};
 use pyrt_init::{kind, meet, Hello, Message, MAX_FDS, MESSAGE_SIZE};
 use serde_json::json;
 
 use crate::cgroup::Cgroup;
 use crate::error::{Context, Error, Result};
-use crate::plan::{run_stage, Form, Handed, HookStage, LaunchPlan, StatusFile};
+use crate::plan::{run_stage, Handed, HookStage, LaunchPlan, Overlay, StatusFile};
 use crate::process::Process;
 use crate::sys::{self, Clone};
 
@@ -35,6 +37,11 @@ pub struct Lent<'a> {
 pub fn launch(plan: &LaunchPlan, lent: &Lent<'_>) -> Result<Process> {
     if lent.kept.len() != plan.options.preserve_fds {
         return Err(Error::system("keep descriptors", None, Errno::EINVAL));
+    }
+    if let Overlay::Keep { directory } = &plan.options.overlay {
+        for layer in ["upper", "work"].map(|name| directory.join(name)) {
+            std::fs::create_dir_all(&layer).at("make directory", layer.to_string_lossy())?;
+        }
     }
     let cgroup = plan.cgroup.as_ref().map(|group| group.create()).transpose()?;
     Launch::new(plan, lent, cgroup).run()
@@ -151,9 +158,7 @@ impl<'a> Launch<'a> {
                     continue;
                 }
                 Handed::Namespace { path, flag, at } => open_namespace(path, *flag, at)?,
-                Handed::Tree { path, recursive } => {
-                    sys::open_tree(path, *recursive).at("open mount source", path.to_string_lossy())?
-                }
+                Handed::Tree { path, recursive } => sys::open_tree(path, *recursive).at("open mount source", path.to_string_lossy())?,
                 Handed::State(status) => sys::sealed_file(c"state.json", &self.state(*status), false).op("write the state for hooks")?,
                 Handed::StartListener => self.start_listener()?,
                 Handed::Caller => sys::pidfd_open(std::process::id() as i32).op("open the caller's pidfd")?,
@@ -244,10 +249,14 @@ impl<'a> Launch<'a> {
                 self.write_proc("uid_map", &maps.uid_map, "write uid_map")?;
                 self.write_proc("gid_map", &maps.gid_map, "write gid_map")
             }
-            meet::OFFSETS => self.plan.offsets.as_ref().map_or(Ok(()), |offsets| self.write_proc("timens_offsets", &offsets.0, "write timens_offsets")),
+            meet::OFFSETS => {
+                self.plan.offsets.as_ref().map_or(Ok(()), |offsets| self.write_proc("timens_offsets", &offsets.0, "write timens_offsets"))
+            }
             _ => {
                 let state = self.state(StatusFile::Creating);
-                [HookStage::Prestart, HookStage::CreateRuntime].iter().try_for_each(|stage| run_stage(&self.plan.config.spec, *stage, &state))
+                [HookStage::Prestart, HookStage::CreateRuntime]
+                    .iter()
+                    .try_for_each(|stage| run_stage(&self.plan.config.spec, *stage, &state))
             }
         }
     }
@@ -293,7 +302,8 @@ impl<'a> Launch<'a> {
             StatusFile::Created => "created",
         };
         let options = &self.plan.options;
-        let mut state = json!({"ociVersion": crate::oci::VERSION, "id": options.id, "status": status, "pid": self.pid(), "bundle": options.bundle});
+        let mut state =
+            json!({"ociVersion": crate::oci::VERSION, "id": options.id, "status": status, "pid": self.pid(), "bundle": options.bundle});
         let annotations = self.plan.annotations();
         if !annotations.is_empty() {
             state["annotations"] = json!(annotations);
@@ -310,12 +320,20 @@ impl<'a> Launch<'a> {
         let (_, pidfd) = self.child.as_ref()?;
         while !matches!(crate::process::wait_readable(pidfd.as_fd(), None), Ok(true)) {}
         let ending = sys::reap(pidfd.as_fd()).ok().flatten().map(|(ending, _)| ending);
-        let limited = self.plan.config.spec.linux().as_ref().and_then(|linux| linux.resources().as_ref()).and_then(|resources| resources.memory().as_ref()).and_then(|memory| memory.limit());
+        let limited = self
+            .plan
+            .config
+            .spec
+            .linux()
+            .as_ref()
+            .and_then(|linux| linux.resources().as_ref())
+            .and_then(|resources| resources.memory().as_ref())
+            .and_then(|memory| memory.limit());
         let error = Error::system("launch the container", None, Errno::ECHILD);
         Some(match (ending, limited) {
-            (Some(sys::Ending::Signalled(libc::SIGKILL)), Some(limit)) => {
-                error.with_hint(format!("init was killed before the program ran: linux.resources.memory.limit of {limit} bytes is too small for it"))
-            }
+            (Some(sys::Ending::Signalled(libc::SIGKILL)), Some(limit)) => error.with_hint(format!(
+                "init was killed before the program ran: linux.resources.memory.limit of {limit} bytes is too small for it"
+            )),
             (Some(sys::Ending::Signalled(signal)), _) => error.with_hint(format!("signal {signal} ended init before the program ran")),
             (Some(sys::Ending::Exited(status)), _) => error.with_hint(format!("init ended with status {status} before the program ran")),
             (None, _) => error.with_hint("init ended before the program ran"),
@@ -323,11 +341,13 @@ impl<'a> Launch<'a> {
     }
 
     fn into_process(self, reached: Reached) -> Process {
+        let plan = self.plan;
         let Launch { cgroup, socket, child, terminal, .. } = self;
         let (pid, pidfd) = child.unwrap_or_else(|| unreachable!("a launch that reached a state has a child"));
         // Only a PID 1 that stays has more to say.
         let socket = socket.filter(|_| matches!(reached, Reached::Started));
-        Process::new(pid, pidfd, socket, cgroup, terminal)
+        let owner = plan.options.end_with_caller.then(std::process::id);
+        Process::new(pid, pidfd, socket, cgroup.map(Arc::new), terminal, owner)
     }
 
     /// Nothing stays: the first error is the one that counts.
@@ -354,16 +374,5 @@ fn open_namespace(path: &Path, flag: u64, at: &str) -> Result<OwnedFd> {
         Ok(found) if found == flag => Ok(file.into()),
         Ok(_) => Err(Error::spec(at, format!("{} is a namespace of another type", path.display()))),
         Err(_) => Err(Error::spec(at, format!("{} is no namespace", path.display()))),
-    }
-}
-
-impl LaunchPlan {
-    /// Whether a launch returns while init waits for `start`.
-    pub fn waits_for_start(&self) -> bool {
-        self.options.waits_for_start
-    }
-
-    pub fn stays(&self) -> bool {
-        self.options.form == Form::Library
     }
 }

@@ -1,7 +1,7 @@
 //! A container's init process from outside: named by pidfd and start time, waited for, signalled, ended.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use nix::errno::Errno;
@@ -29,16 +29,25 @@ pub struct Process {
     pidfd: OwnedFd,
     /// From a PID 1 that stays: it reports how the program ended.
     socket: Option<OwnedFd>,
-    pub cgroup: Option<Cgroup>,
+    pub cgroup: Option<Arc<Cgroup>>,
     terminal: Mutex<Option<OwnedFd>>,
     ended: Mutex<Option<Ended>>,
+    /// The calling process that it must not outlive, and so not the last handle either.
+    owner: Option<u32>,
 }
 
 impl Process {
-    pub fn new(pid: i32, pidfd: OwnedFd, socket: Option<OwnedFd>, cgroup: Option<Cgroup>, terminal: Option<OwnedFd>) -> Self {
+    pub fn new(
+        pid: i32,
+        pidfd: OwnedFd,
+        socket: Option<OwnedFd>,
+        cgroup: Option<Arc<Cgroup>>,
+        terminal: Option<OwnedFd>,
+        owner: Option<u32>,
+    ) -> Self {
         // One that has ended already is named by its pidfd alone: nobody can find it by its number any more.
         let start_time = start_time(pid).unwrap_or(0);
-        Process { pid, start_time, pidfd, socket, cgroup, terminal: Mutex::new(terminal), ended: Mutex::new(None) }
+        Process { pid, start_time, pidfd, socket, cgroup, terminal: Mutex::new(terminal), ended: Mutex::new(None), owner }
     }
 
     pub fn pidfd(&self) -> BorrowedFd<'_> {
@@ -94,6 +103,18 @@ impl Process {
         }
         while !matches!(self.wait_readable(None), Ok(true)) {}
         self.finish().map(drop)
+    }
+}
+
+impl Drop for Process {
+    /// Ends what nobody can end any more. A forked child's copy of the handle does nothing.
+    fn drop(&mut self) {
+        if self.owner == Some(std::process::id()) && self.ended().is_none() && self.kill().is_ok() {
+            if let Some(cgroup) = &self.cgroup {
+                // There is nobody to tell.
+                let _ = cgroup.remove();
+            }
+        }
     }
 }
 

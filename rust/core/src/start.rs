@@ -28,7 +28,8 @@ pub fn short_path(path: &Path) -> Result<ShortPath> {
     let (Some(directory), Some(name)) = (path.parent(), path.file_name()) else {
         return Err(Error::system("find the start socket", path.to_string_lossy().into_owned(), Errno::EINVAL));
     };
-    let directory = open(directory, OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty()).at("open", directory.to_string_lossy())?;
+    let directory =
+        open(directory, OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty()).at("open", directory.to_string_lossy())?;
     let path = Path::new("/proc/self/fd").join(directory.as_raw_fd().to_string()).join(name);
     Ok(ShortPath { path, _directory: directory })
 }

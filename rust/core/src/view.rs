@@ -28,17 +28,28 @@ pub struct View {
     pub read_only: Vec<PathBuf>,
     /// Copied, as far as an ordinary user of the host may read them.
     pub copy: Vec<PathBuf>,
+    /// Files with content of the caller's own.
+    pub files: Vec<(PathBuf, Vec<u8>)>,
     /// Empty directories.
     pub empty: Vec<PathBuf>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ViewEntry {
-    Directory { mode: u32 },
-    Symlink { target: String },
-    File { mode: u32, content: Vec<u8> },
+    Directory {
+        mode: u32,
+    },
+    Symlink {
+        target: String,
+    },
+    File {
+        mode: u32,
+        content: Vec<u8>,
+    },
     /// The host's directory, copy-on-write.
-    Tree { mode: u32 },
+    Tree {
+        mode: u32,
+    },
     /// The host's directory, which lies on another mount or may not be written.
     ReadOnlyMount,
 }
@@ -81,20 +92,30 @@ impl ViewEntries {
         }
         for path in &view.copy {
             let parents = path.ancestors().skip(1);
-            if parents.into_iter().all(|parent| found(parent).is_ok_and(|status| status.is_some_and(|status| allows(&status, ENTERED_BY_OTHERS)))) {
+            if parents
+                .into_iter()
+                .all(|parent| found(parent).is_ok_and(|status| status.is_some_and(|status| allows(&status, ENTERED_BY_OTHERS))))
+            {
                 entries.copy(path)?;
             }
+        }
+        for (path, content) in &view.files {
+            entries.add(path, ViewEntry::File { mode: 0o644, content: content.clone() })?;
         }
         Ok(entries)
     }
 
     /// Whether it lies in something that is shown whole.
     fn shows(&self, path: &Path) -> bool {
-        path.ancestors().filter_map(Path::to_str).any(|parent| matches!(self.0.get(parent), Some(ViewEntry::Tree { .. } | ViewEntry::ReadOnlyMount)))
+        path.ancestors()
+            .filter_map(Path::to_str)
+            .any(|parent| matches!(self.0.get(parent), Some(ViewEntry::Tree { .. } | ViewEntry::ReadOnlyMount)))
     }
 
     fn add(&mut self, path: &Path, entry: ViewEntry) -> Result<()> {
-        let text = path.to_str().filter(|text| text.starts_with('/') && !text.contains('\0') && crate::oci::plain_path(path, "").as_deref() == Ok(*text));
+        let text = path
+            .to_str()
+            .filter(|text| text.starts_with('/') && !text.contains('\0') && crate::oci::plain_path(path, "").as_deref() == Ok(*text));
         let text = text.ok_or_else(|| Error::host(format!("show {}", path.display()), "give an absolute path without . and .."))?;
         if text == "/" {
             return Err(Error::host("show /", "name what of it is shown"));
@@ -150,13 +171,15 @@ fn found(path: &Path) -> Result<Option<Metadata>> {
 
 fn link(path: &Path) -> Result<ViewEntry> {
     let target = fs::read_link(path).at("read link", path.to_string_lossy())?;
-    let target = target.into_os_string().into_string().map_err(|_| Error::host(format!("show {}", path.display()), "its target is not UTF-8"))?;
+    let target =
+        target.into_os_string().into_string().map_err(|_| Error::host(format!("show {}", path.display()), "its target is not UTF-8"))?;
     Ok(ViewEntry::Symlink { target })
 }
 
 /// Looked at again by descriptor: what was judged is what is read.
 fn content(path: &Path) -> Result<Option<Vec<u8>>> {
-    let file = OpenOptions::new().read(true).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK).open(path).at("open", path.to_string_lossy())?;
+    let file =
+        OpenOptions::new().read(true).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK).open(path).at("open", path.to_string_lossy())?;
     let status = file.metadata().at("look at", path.to_string_lossy())?;
     if !status.is_file() || !allows(&status, READ_BY_OTHERS) {
         return Ok(None);

@@ -2,7 +2,7 @@
 //!
 //! A plan is bytes: a header, then steps. Each step is an opcode and its operands, every operand a multiple of eight bytes, strings with
 //! their NUL so that the init hands them to the kernel where they lie. Encoder and decoder come from one declaration (`steps!`).
-#![no_std]
+#![cfg_attr(not(test), no_std)]
 #![forbid(unsafe_code)]
 
 #[cfg(feature = "alloc")]
@@ -11,8 +11,10 @@ extern crate alloc;
 mod message;
 mod operand;
 mod step;
+#[cfg(all(test, feature = "alloc"))]
+mod tests;
 
-pub use message::{Hello, Message, MESSAGE_SIZE, HELLO_SIZE, kind};
+pub use message::{kind, Hello, Message, HELLO_SIZE, MESSAGE_SIZE};
 #[cfg(feature = "alloc")]
 pub use operand::Encoder;
 pub use operand::{Decoder, List, Malformed, Words};

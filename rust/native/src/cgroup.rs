@@ -1,7 +1,7 @@
 //! Cgroups, by what they are called in each hierarchy.
 
 use std::collections::HashMap;
-use std::sync::Mutex;
+use std::sync::Arc;
 
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
@@ -14,15 +14,11 @@ use crate::errors::Raised;
 use crate::json::from_python;
 
 #[pyclass(frozen, module = "pyrt._native")]
-pub struct Cgroup(Mutex<Core>);
+pub struct Cgroup(pub Arc<Core>);
 
 impl Cgroup {
-    pub fn reopen(paths: &[(String, String)]) -> PyResult<Self> {
-        Ok(Cgroup(Mutex::new(Core::open(paths).map_err(Raised::from)?)))
-    }
-
     fn with<T: Send>(&self, py: Python<'_>, act: impl FnOnce(&Core) -> pyrt_core::Result<T> + Send) -> PyResult<T> {
-        py.detach(|| act(&self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner()))).map_err(|error| Raised::from(error).into())
+        py.detach(|| act(&self.0)).map_err(|error| Raised::from(error).into())
     }
 }
 
@@ -39,14 +35,15 @@ impl Cgroup {
         let resources = self::resources(resources)?;
         let made = py.detach(|| {
             let facts = HostFacts::get()?;
-            CgroupPlan::new(&facts.hierarchies, &path, Some(&resources), Form::Library, &controllers)?.create()
+            CgroupPlan::new(&facts.hierarchies, &path, Some(&resources), Form::Library, &controllers)?.exclusive().create()
         });
-        Ok(Cgroup(Mutex::new(made.map_err(Raised::from)?)))
+        Ok(Cgroup(Arc::new(made.map_err(Raised::from)?)))
     }
 
     #[staticmethod]
     fn open(paths: HashMap<String, String>) -> PyResult<Self> {
-        Cgroup::reopen(&paths.into_iter().collect::<Vec<_>>())
+        let paths: Vec<_> = paths.into_iter().collect();
+        Ok(Cgroup(Arc::new(Core::open(&paths).map_err(Raised::from)?)))
     }
 
     #[getter]

@@ -27,9 +27,12 @@ pub struct View {
 #[pymethods]
 impl View {
     #[new]
-    #[pyo3(signature = (*, show, read_only, copy, empty))]
-    fn new(show: Vec<PathBuf>, read_only: Vec<PathBuf>, copy: Vec<PathBuf>, empty: Vec<PathBuf>) -> Self {
-        View { wanted: pyrt_core::view::View { show, read_only, copy, empty }, entries: PyOnceLock::new() }
+    #[pyo3(signature = (*, show, read_only, copy, empty, files = HashMap::new()))]
+    fn new(show: Vec<PathBuf>, read_only: Vec<PathBuf>, copy: Vec<PathBuf>, empty: Vec<PathBuf>, files: HashMap<PathBuf, Vec<u8>>) -> Self {
+        View {
+            wanted: pyrt_core::view::View { show, read_only, copy, files: files.into_iter().collect(), empty },
+            entries: PyOnceLock::new(),
+        }
     }
 }
 
@@ -162,7 +165,9 @@ pub fn start(py: Python<'_>, socket: PathBuf) -> PyResult<()> {
 pub fn run_hooks(py: Python<'_>, config: &[u8], stage: &str, state: &[u8]) -> PyResult<Vec<String>> {
     let config = Config::parse(config).map_err(Raised::from)?;
     py.detach(|| match stage {
-        "poststart" => pyrt_core::plan::run_stage(&config.spec, HookStage::Poststart, state).map(|()| Vec::new()).map_err(|error| Raised::from(error).into()),
+        "poststart" => pyrt_core::plan::run_stage(&config.spec, HookStage::Poststart, state)
+            .map(|()| Vec::new())
+            .map_err(|error| Raised::from(error).into()),
         "poststop" => Ok(pyrt_core::plan::run_all(&config.spec, HookStage::Poststop, state)),
         _ => Err(PyValueError::new_err("stage must be \"poststart\" or \"poststop\"")),
     })

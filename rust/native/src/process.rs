@@ -34,7 +34,8 @@ impl Process {
 
 fn deadline(timeout: Option<f64>) -> PyResult<Option<Instant>> {
     let Some(seconds) = timeout else { return Ok(None) };
-    let time = Duration::try_from_secs_f64(seconds.max(0.0)).map_err(|_| PyValueError::new_err(format!("timeout {seconds} is out of range")))?;
+    let time =
+        Duration::try_from_secs_f64(seconds.max(0.0)).map_err(|_| PyValueError::new_err(format!("timeout {seconds} is out of range")))?;
     Ok(Instant::now().checked_add(time))
 }
 
@@ -53,7 +54,10 @@ fn wait_ended(py: Python<'_>, timeout: Option<f64>, wait: impl Fn(Option<Duratio
 
 fn code(ended: Ended, pid: i32) -> PyResult<i32> {
     ended.code.ok_or_else(|| {
-        PyProcessLookupError::new_err((Errno::ECHILD as i32, format!("wait for process {pid}: its exit status was taken by somebody else (SIGCHLD ignored, or a reaper)")))
+        PyProcessLookupError::new_err((
+            Errno::ECHILD as i32,
+            format!("wait for process {pid}: its exit status was taken by somebody else (SIGCHLD ignored, or a reaper)"),
+        ))
     })
 }
 
@@ -81,7 +85,7 @@ impl Process {
     #[getter]
     fn cgroup(&self) -> PyResult<Option<Cgroup>> {
         let core = self.open()?;
-        core.cgroup.as_ref().map(|cgroup| Cgroup::reopen(&cgroup.paths())).transpose()
+        Ok(core.cgroup.clone().map(Cgroup))
     }
 
     #[getter]
@@ -132,7 +136,9 @@ fn signalled(result: Result<(), Errno>, pid: i32, signal: i32) -> PyResult<()> {
         Ok(()) => Ok(()),
         Err(Errno::ESRCH) => Err(no_process(&format!("send signal {signal} to process {pid}"))),
         Err(Errno::EINVAL) => Err(PyValueError::new_err(format!("{signal} is not a signal"))),
-        Err(errno) => Err(Raised::from(pyrt_core::Error::system(format!("send signal {signal} to"), format!("process {pid}"), errno)).into()),
+        Err(errno) => {
+            Err(Raised::from(pyrt_core::Error::system(format!("send signal {signal} to"), format!("process {pid}"), errno)).into())
+        }
     }
 }
 

@@ -10,7 +10,7 @@ use nix::fcntl::OFlag;
 
 use super::directory::{Directory, Version};
 use super::usage::Usage;
-use super::{processes, v1, v2, DEFAULT_PARENT, UNIFIED};
+use super::{processes, v1, v2, UNIFIED};
 use crate::error::{Context, Error, Kind, Result};
 
 /// How long processes may take to stand still or to die before that is an error: only what sleeps in the kernel
@@ -182,7 +182,7 @@ impl Cgroup {
         Ok(usage)
     }
 
-    /// Remove it with all cgroups below, and pyrt's own parent where it is empty then. Missing ones are fine.
+    /// Remove it with all cgroups below. Missing ones are fine.
     ///
     /// Errors: EBUSY, naming the processes that are still in it. What could be removed is.
     pub fn remove(&self) -> Result<()> {
@@ -234,7 +234,7 @@ impl Member {
             };
         }
         match outcome {
-            Ok(()) | Err(Errno::ENOENT | Errno::ENODEV) => self.remove_default_parent(),
+            Ok(()) | Err(Errno::ENOENT | Errno::ENODEV) => Ok(()),
             Err(errno) => {
                 let error = Error::system("remove cgroup", directory.path().to_owned(), errno);
                 Err(match processes::of_all(directory) {
@@ -242,28 +242,6 @@ impl Member {
                     _ => error,
                 })
             }
-        }
-    }
-
-    /// The parent that pyrt makes for all containers goes with the last of them.
-    fn remove_default_parent(&self) -> Result<()> {
-        let Some((parent, _)) = self.directory.path().rsplit_once('/') else { return Ok(()) };
-        if !parent.ends_with(&format!("/{DEFAULT_PARENT}")) {
-            return Ok(());
-        }
-        let directory = match Directory::open(parent) {
-            Err(error) if error.errno == Some(Errno::ENOENT) => return Ok(()),
-            opened => opened?,
-        };
-        // Only the one right below the hierarchy's root is ours.
-        let above = directory.open_below("..").at("open", directory.path_of(".."))?;
-        if directory.version()? != Some(self.version) || !above.is_mount_root()? {
-            return Ok(());
-        }
-        match directory.rmdir() {
-            // In use by other containers, or removed by the end of another one.
-            Ok(()) | Err(Errno::EBUSY | Errno::ENOTEMPTY | Errno::ENOENT | Errno::ENODEV) => Ok(()),
-            Err(errno) => Err(Error::system("remove cgroup", parent.to_owned(), errno)),
         }
     }
 }

@@ -27,6 +27,3 @@ pub use usage::Usage;
 
 /// The key of the cgroup2 hierarchy in `paths`; v1 hierarchies are named by their controllers.
 pub const UNIFIED: &str = "unified";
-
-/// The parent of cgroups that no config places; pyrt makes it, and removes it when it is empty.
-const DEFAULT_PARENT: &str = "pyrt";

@@ -10,7 +10,7 @@ use super::directory::{Directory, Version};
 use super::discovery::{Hierarchies, Hierarchy, Mode};
 use super::group::{Cgroup, Member};
 use super::limits::{self, Setting};
-use super::{processes, v1, v2, DEFAULT_PARENT, UNIFIED};
+use super::{processes, v1, v2, UNIFIED};
 use crate::error::{Context, Error, Kind, Result};
 
 const CGROUPS_PATH: &str = "linux.cgroupsPath";
@@ -50,6 +50,7 @@ pub struct CgroupPlan {
     path: String,
     joined: Vec<Joined>,
     warnings: Vec<String>,
+    exclusive: bool,
 }
 
 /// One hierarchy that the cgroup will be made in.
@@ -102,7 +103,7 @@ impl CgroupPlan {
                 joined.push(Joined::v1(hierarchy, &settings));
             }
         }
-        Ok(CgroupPlan { path, joined, warnings })
+        Ok(CgroupPlan { path, joined, warnings, exclusive: false })
     }
 
     /// Hierarchy and absolute directory: ("unified", "/sys/fs/cgroup/unified/pyrt/x"), ("memory", ...). v1 hierarchies are named by their
@@ -119,6 +120,12 @@ impl CgroupPlan {
     /// What the config asks for that is not enforced and yet no error.
     pub fn warnings(&self) -> &[String] {
         &self.warnings
+    }
+
+    /// One that exists already is refused, even an empty one.
+    pub fn exclusive(mut self) -> Self {
+        self.exclusive = true;
+        self
     }
 
     /// Make the cgroups and write the limits. On any failure all that was made is removed again; controllers given down stay.
@@ -147,7 +154,7 @@ impl CgroupPlan {
     fn make<'a>(&self, roots: &'a [Directory], made: &mut Vec<(&'a Directory, String)>) -> Result<Cgroup> {
         let mut members = Vec::new();
         for (joined, root) in self.joined.iter().zip(roots) {
-            let directory = make_leaf(root, &self.path, made)?;
+            let directory = make_leaf(root, &self.path, self.exclusive, made)?;
             match joined.version {
                 Version::V2 => {
                     v2::require_domain(&directory)?;
@@ -213,13 +220,16 @@ fn checked_path(path: &str) -> Result<String> {
 }
 
 /// Make the directory and those above it, noting each in `made`. One that exists is taken if it is empty.
-fn make_leaf<'a>(root: &'a Directory, relative: &str, made: &mut Vec<(&'a Directory, String)>) -> Result<Directory> {
+fn make_leaf<'a>(root: &'a Directory, relative: &str, exclusive: bool, made: &mut Vec<(&'a Directory, String)>) -> Result<Directory> {
     let absolute = root.path_of(relative);
     for _ in 0..MAKE_ATTEMPTS {
         let existing = match root.make(relative) {
             Ok(()) => {
                 made.push((root, relative.to_owned()));
                 false
+            }
+            Err(Errno::EEXIST) if exclusive => {
+                return Err(Error::new(Kind::AlreadyExists, "make cgroup: it already exists:").with_path(absolute));
             }
             Err(Errno::EEXIST) => true,
             Err(Errno::ENOENT) => {
@@ -310,9 +320,10 @@ fn write(directory: &Directory, setting: &Setting) -> Result<()> {
     Err(Error::host(operation, "leave the limit out").with_path(directory.path()))
 }
 
-/// Where a container's cgroup is unless its config says: below one parent of pyrt's own at the root of every hierarchy.
+/// Where a container's cgroup is unless its config says: at the root of every hierarchy. A parent of pyrt's own would have to be made by
+/// the first container and removed by the last, in every hierarchy: measured, a tenth of a launch.
 pub fn default_path(id: &str) -> String {
-    format!("/{DEFAULT_PARENT}/{id}")
+    format!("/pyrt-{id}")
 }
 
 #[cfg(test)]

@@ -57,7 +57,12 @@ fn version(spec: &Spec, warnings: &mut Vec<String>) -> Result<()> {
 }
 
 fn platform(spec: &Spec) -> Result<()> {
-    let others = [("solaris", spec.solaris().is_some()), ("windows", spec.windows().is_some()), ("vm", spec.vm().is_some()), ("zos", spec.zos().is_some())];
+    let others = [
+        ("solaris", spec.solaris().is_some()),
+        ("windows", spec.windows().is_some()),
+        ("vm", spec.vm().is_some()),
+        ("zos", spec.zos().is_some()),
+    ];
     match others.iter().find(|(_, there)| *there) {
         Some((name, _)) => Err(Error::spec(*name, "is for another platform than Linux")),
         None => Ok(()),
@@ -129,7 +134,10 @@ fn mounts(spec: &Spec) -> Result<()> {
     if mounts.len() > COUNT_LIMIT {
         return Err(Error::spec("mounts", format!("more than {COUNT_LIMIT}")));
     }
-    mounts.iter().enumerate().try_for_each(|(index, mount)| plain_path(mount.destination(), &format!("mounts[{index}].destination")).map(drop))
+    mounts
+        .iter()
+        .enumerate()
+        .try_for_each(|(index, mount)| plain_path(mount.destination(), &format!("mounts[{index}].destination")).map(drop))
 }
 
 fn process(spec: &Spec) -> Result<()> {

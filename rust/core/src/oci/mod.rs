@@ -10,8 +10,8 @@ use serde_json::Value;
 
 use crate::error::{Error, Result};
 pub use capabilities::{CapabilityNames, CapabilitySet};
-pub use oci_spec::runtime::LinuxResources;
 pub use check::plain_path;
+pub use oci_spec::runtime::LinuxResources;
 
 /// The newest runtime-spec release whose fields we know. The constant of `oci-spec` lags behind.
 pub const VERSION: &str = "1.3.0";
@@ -32,8 +32,9 @@ impl Config {
         if bytes.len() > SIZE_LIMIT {
             return Err(Error::spec("(file)", format!("larger than {SIZE_LIMIT} bytes")));
         }
-        let mut value: Value = serde_json::from_slice(bytes)
-            .map_err(|error| Error::spec(format!("line {} column {}", error.line(), error.column()), format!("not JSON: {}", reason(&error.to_string()))))?;
+        let mut value: Value = serde_json::from_slice(bytes).map_err(|error| {
+            Error::spec(format!("line {} column {}", error.line(), error.column()), format!("not JSON: {}", reason(&error.to_string())))
+        })?;
         let mut warnings = Vec::new();
         // Read as strings: an unknown capability is a warning, and the crate's enum would refuse it.
         let capabilities = match value.get_mut("process").and_then(|process| process.get_mut("capabilities")).map(Value::take) {

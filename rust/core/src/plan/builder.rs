@@ -14,9 +14,16 @@ pub enum Handed {
     /// `tasks` of the cgroup's Nth v1 hierarchy.
     Tasks(usize),
     /// A namespace file, of this CLONE_NEW* kind; where config.json names it.
-    Namespace { path: PathBuf, flag: u64, at: String },
+    Namespace {
+        path: PathBuf,
+        flag: u64,
+        at: String,
+    },
     /// A detached copy of the mount at a path.
-    Tree { path: PathBuf, recursive: bool },
+    Tree {
+        path: PathBuf,
+        recursive: bool,
+    },
     /// The container's state in JSON, for a hook's stdin.
     State(StatusFile),
     StartListener,

@@ -32,7 +32,13 @@ impl LaunchPlan {
     }
 
     fn program(&self) -> &str {
-        self.config.spec.process().as_ref().and_then(|process| process.args().as_ref()).and_then(|args| args.first()).map_or("", String::as_str)
+        self.config
+            .spec
+            .process()
+            .as_ref()
+            .and_then(|process| process.args().as_ref())
+            .and_then(|args| args.first())
+            .map_or("", String::as_str)
     }
 
     /// Engines make 126 or 127 of these very words.

@@ -67,7 +67,18 @@ impl Node<'_> {
         let path = text(self.path, at)?;
         if bound && self.kind != libc::S_IFIFO {
             let fd = steps.hand(Handed::Tree { path: self.path.into(), recursive: false });
-            steps.push(Step::Bind { source: &path, fd, target: &path, set: 0, clear: 0, set_all: 0, clear_all: 0, propagation: 0, behaviour: behaviour::DEVICE, device: self.number });
+            steps.push(Step::Bind {
+                source: &path,
+                fd,
+                target: &path,
+                set: 0,
+                clear: 0,
+                set_all: 0,
+                clear_all: 0,
+                propagation: 0,
+                behaviour: behaviour::DEVICE,
+                device: self.number,
+            });
         } else {
             let (uid, gid) = (u64::from(self.owner.0), u64::from(self.owner.1));
             steps.push(Step::Device { path: &path, mode: u64::from(self.kind) | self.mode, device: self.number, uid, gid });
@@ -85,9 +96,12 @@ fn one(steps: &mut Builder, device: &LinuxDevice, bound: bool, at: &str) -> Resu
         LinuxDeviceType::A => return Err(Error::spec(format!("{at}.type"), "a is for cgroup rules, not for a device")),
     };
     let number = |value: i64, name: &str| u32::try_from(value).map_err(|_| Error::spec(format!("{at}.{name}"), "is no device number"));
-    let number = if kind == libc::S_IFIFO { 0 } else { u64::from(number(device.major(), "major")?) << 32 | u64::from(number(device.minor(), "minor")?) };
+    let number = if kind == libc::S_IFIFO {
+        0
+    } else {
+        u64::from(number(device.major(), "major")?) << 32 | u64::from(number(device.minor(), "minor")?)
+    };
     let mode = u64::from(device.file_mode().unwrap_or(EVERYBODY as u32) & 0o7777);
     let owner = (device.uid().unwrap_or(0), device.gid().unwrap_or(0));
     Node { path: &path, kind, number, mode, owner }.make(steps, bound, at)
 }
-

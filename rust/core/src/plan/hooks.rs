@@ -52,7 +52,14 @@ impl HookStage {
 /// prestart and createRuntime (by the caller, while init waits), then createContainer: all before the pivot, so that paths are the host's.
 pub fn before_pivot(steps: &mut Builder, spec: &Spec) -> Result<()> {
     let outside = [HookStage::Prestart, HookStage::CreateRuntime];
-    for stage in [HookStage::Prestart, HookStage::CreateRuntime, HookStage::CreateContainer, HookStage::StartContainer, HookStage::Poststart, HookStage::Poststop] {
+    for stage in [
+        HookStage::Prestart,
+        HookStage::CreateRuntime,
+        HookStage::CreateContainer,
+        HookStage::StartContainer,
+        HookStage::Poststart,
+        HookStage::Poststop,
+    ] {
         for (index, hook) in stage.of(spec).iter().enumerate() {
             plain_path(hook.path(), &format!("hooks.{}[{index}].path", stage.name()))?;
             if hook.timeout().is_some_and(|timeout| timeout <= 0) {
@@ -121,7 +128,10 @@ fn run(hook: &Hook, operation: &str, state: &[u8]) -> Result<()> {
             None => {
                 child.kill().at(operation, &path)?;
                 child.wait().at(operation, &path)?;
-                return Err(Error { hint: Some(format!("it did not end within {seconds} s")), ..Error::system(operation, path, nix::errno::Errno::ETIMEDOUT) });
+                return Err(Error {
+                    hint: Some(format!("it did not end within {seconds} s")),
+                    ..Error::system(operation, path, nix::errno::Errno::ETIMEDOUT)
+                });
             }
         },
     };

@@ -12,14 +12,17 @@ mod mounts;
 mod namespaces;
 mod process;
 mod root;
+#[cfg(test)]
+mod tests;
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 pub use builder::{Handed, StatusFile};
-pub use hooks::{run_all, run_stage, HookStage};
 pub(crate) use hooks::failed as hook_failed;
+pub use hooks::{run_all, run_stage, HookStage};
 pub use namespaces::{IdMap, Offsets};
+pub(crate) use root::{escaped, SCRATCH_SIZE};
 
 use oci_spec::runtime::Spec;
 use pyrt_init::Step;
@@ -45,9 +48,13 @@ pub enum Form {
 pub enum Overlay {
     Off,
     /// An upper layer on a tmpfs of so many bytes, gone with the container.
-    Discard { size: Option<u64> },
+    Discard {
+        size: Option<u64>,
+    },
     /// upper/ and work/ below this directory.
-    Keep { directory: PathBuf },
+    Keep {
+        directory: PathBuf,
+    },
 }
 
 /// What the caller decides beside config.json.
@@ -101,6 +108,12 @@ impl LaunchPlan {
         let spaces = namespaces::Namespaces::new(&config.spec, facts)?;
         if !spaces.new_pid() && options.form == Form::Library && cgroup.is_none() {
             return Err(Error::spec("linux.namespaces", "without a new pid namespace a cgroup is needed: only it can end what is inside"));
+        }
+        if !spaces.own_mount() {
+            return Err(Error::spec(
+                "linux.namespaces",
+                "a mount namespace is needed: without one the container's root would be the host's",
+            ));
         }
         steps.stdio();
         spaces.enter(&mut steps, cgroup.as_ref())?;

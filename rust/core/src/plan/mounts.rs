@@ -41,15 +41,22 @@ struct Wanted<'a> {
     at: String,
 }
 
-pub fn build(steps: &mut Builder, spec: &Spec, options: &Options, spaces: &Namespaces, facts: &HostFacts, cgroup: Option<&CgroupPlan>) -> Result<()> {
+pub fn build(
+    steps: &mut Builder,
+    spec: &Spec,
+    options: &Options,
+    spaces: &Namespaces,
+    facts: &HostFacts,
+    cgroup: Option<&CgroupPlan>,
+) -> Result<()> {
     for (index, mount) in spec.mounts().iter().flatten().enumerate() {
         let at = format!("mounts[{index}]");
         let wanted = Wanted::new(mount, options, at)?;
         match wanted.kind {
             _ if wanted.options.bind => wanted.bind(steps, spaces)?,
             "cgroup" => wanted.cgroup(steps, spaces, facts, cgroup)?,
-            "sysfs" if !spaces.new_network() && spaces.other_user() => wanted.from_host(steps, "/sys")?,
-            "mqueue" if spaces.other_user() && !spaces.new_ipc() => wanted.from_host(steps, "/dev/mqueue")?,
+            "sysfs" if !spaces.new_network() && spaces.other_user() => wanted.bind_from_host(steps, "/sys")?,
+            "mqueue" if spaces.other_user() && !spaces.new_ipc() => wanted.bind_from_host(steps, "/dev/mqueue")?,
             _ => wanted.file_system(steps)?,
         }
     }
@@ -58,7 +65,9 @@ pub fn build(steps: &mut Builder, spec: &Spec, options: &Options, spaces: &Names
 
 impl<'a> Wanted<'a> {
     fn new(mount: &'a Mount, launch: &Options, at: String) -> Result<Self> {
-        if mount.uid_mappings().as_ref().is_some_and(|maps| !maps.is_empty()) || mount.gid_mappings().as_ref().is_some_and(|maps| !maps.is_empty()) {
+        if mount.uid_mappings().as_ref().is_some_and(|maps| !maps.is_empty())
+            || mount.gid_mappings().as_ref().is_some_and(|maps| !maps.is_empty())
+        {
             return Err(Error::spec(format!("{at}.uidMappings"), "this version of pyrt cannot honour it"));
         }
         let mut options = MountOptions::parse(mount.options().as_deref().unwrap_or_default(), &format!("{at}.options"))?;
@@ -84,7 +93,11 @@ impl<'a> Wanted<'a> {
 
     fn behaviour(&self) -> u64 {
         let allowed = self.target == "/proc" || ON_PROC.contains(&self.target.as_str());
-        if allowed { behaviour::ON_PROC } else { 0 }
+        if allowed {
+            behaviour::ON_PROC
+        } else {
+            0
+        }
     }
 
     fn target(&self) -> Result<std::ffi::CString> {
@@ -108,7 +121,7 @@ impl<'a> Wanted<'a> {
             target: &text(target, &format!("{}.destination", self.at))?,
             options: options.list(),
             attributes: self.options.set | self.options.set_all,
-            propagation: self.options.propagation & !(libc::MS_REC as u64),
+            propagation: self.options.propagation & !libc::MS_REC,
             behaviour: how,
         });
         Ok(())
@@ -131,7 +144,7 @@ impl<'a> Wanted<'a> {
         steps.push(Step::Bind {
             source: &text(source, &format!("{}.source", self.at))?,
             fd,
-            target: &*self.target()?,
+            target: &self.target()?,
             set: options.set,
             clear: whole(options.clear),
             set_all: options.set_all,
@@ -144,7 +157,7 @@ impl<'a> Wanted<'a> {
     }
 
     /// What a user namespace may not mount anew without the namespace that it shows, is taken from the host.
-    fn from_host(&self, steps: &mut Builder, source: &str) -> Result<()> {
+    fn bind_from_host(&self, steps: &mut Builder, source: &str) -> Result<()> {
         let fd = steps.hand(Handed::Tree { path: source.into(), recursive: true });
         self.bind_of(steps, source, fd, true)
     }
@@ -155,18 +168,30 @@ impl<'a> Wanted<'a> {
         let hierarchies = cgroup.map(CgroupPlan::paths).unwrap_or_default();
         if facts.hierarchies.mode() == Mode::V2 {
             return match hierarchies.first() {
-                Some((_, path)) if !spaces.new_cgroup() => self.from_host(steps, path),
+                Some((_, path)) if !spaces.new_cgroup() => self.bind_from_host(steps, path),
                 _ => self.new_file_system(steps, &self.target, "cgroup2", &[], 0),
             };
         }
         let mode = ["mode=755".to_owned()];
-        let tmpfs = Wanted { kind: "tmpfs", source: "tmpfs".to_owned(), target: self.target.clone(), options: MountOptions { set: CGROUP_ATTRIBUTES, ..MountOptions::default() }, at: self.at.clone() };
+        let tmpfs = Wanted {
+            kind: "tmpfs",
+            source: "tmpfs".to_owned(),
+            target: self.target.clone(),
+            options: MountOptions { set: CGROUP_ATTRIBUTES, ..MountOptions::default() },
+            at: self.at.clone(),
+        };
         tmpfs.new_file_system(steps, &self.target, "tmpfs", &mode, 0)?;
         for (key, path) in &hierarchies {
             let target = format!("{}/{key}", self.target);
-            let one = Wanted { kind: self.kind, source: "cgroup".to_owned(), target: target.clone(), options: MountOptions { data: Vec::new(), ..self.options.clone() }, at: self.at.clone() };
+            let one = Wanted {
+                kind: self.kind,
+                source: "cgroup".to_owned(),
+                target: target.clone(),
+                options: MountOptions { data: Vec::new(), ..self.options.clone() },
+                at: self.at.clone(),
+            };
             if !spaces.new_cgroup() {
-                one.from_host(steps, path)?;
+                one.bind_from_host(steps, path)?;
             } else if key == UNIFIED {
                 one.new_file_system(steps, &target, "cgroup2", &[], 0)?;
             } else {
@@ -178,7 +203,7 @@ impl<'a> Wanted<'a> {
                 steps.push(Step::Link { path: &link, target: &text(key, &self.at)? });
             }
         }
-        steps.push(Step::Attributes { path: &*self.target()?, set: self.options.set });
+        steps.push(Step::Attributes { path: &self.target()?, set: self.options.set });
         Ok(())
     }
 }

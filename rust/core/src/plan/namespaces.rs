@@ -72,9 +72,7 @@ impl Namespaces {
             let flag = flag(namespace.typ());
             match namespace.path() {
                 None => spaces.new |= flag,
-                Some(path) => {
-                    spaces.given.push(Given { flag, path: path.clone(), at: format!("linux.namespaces[{index}].path") })
-                }
+                Some(path) => spaces.given.push(Given { flag, path: path.clone(), at: format!("linux.namespaces[{index}].path") }),
             }
         }
         if spaces.new & CLONE_NEWTIME != 0 && !facts.exec_enters_time_namespace() {
@@ -99,6 +97,11 @@ impl Namespaces {
 
     pub fn new_mount(&self) -> bool {
         self.new & libc::CLONE_NEWNS as u64 != 0
+    }
+
+    /// New or given: not the caller's.
+    pub fn own_mount(&self) -> bool {
+        self.new_mount() || self.gives(libc::CLONE_NEWNS as u64)
     }
 
     pub fn new_network(&self) -> bool {
@@ -212,7 +215,16 @@ impl Namespaces {
 
     /// Only what belongs to a namespace of the container's own: anything else would change the host.
     fn sysctl(&self, steps: &mut Builder, name: &str, value: &str) -> Result<()> {
-        const IPC: [&str; 8] = ["kernel.msgmax", "kernel.msgmnb", "kernel.msgmni", "kernel.sem", "kernel.shmall", "kernel.shmmax", "kernel.shmmni", "kernel.shm_rmid_forced"];
+        const IPC: [&str; 8] = [
+            "kernel.msgmax",
+            "kernel.msgmnb",
+            "kernel.msgmni",
+            "kernel.sem",
+            "kernel.shmall",
+            "kernel.shmmax",
+            "kernel.shmmni",
+            "kernel.shm_rmid_forced",
+        ];
         let at = format!("linux.sysctl.{name}");
         let dotted = name.replace('/', ".");
         let owner = match dotted.as_str() {

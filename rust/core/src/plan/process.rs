@@ -45,7 +45,8 @@ pub fn terminal(steps: &mut Builder, spec: &Spec) -> Result<()> {
     let side = |value: Option<u64>, name: &str| {
         u16::try_from(value.unwrap_or(0)).map(u64::from).map_err(|_| Error::spec(format!("process.consoleSize.{name}"), "is above 65535"))
     };
-    let (columns, rows) = (side(size.as_ref().map(|size| size.width()), "width")?, side(size.as_ref().map(|size| size.height()), "height")?);
+    let (columns, rows) =
+        (side(size.as_ref().map(|size| size.width()), "width")?, side(size.as_ref().map(|size| size.height()), "height")?);
     let user = process.user();
     steps.push(Step::Terminal { columns, rows, uid: u64::from(user.uid()), gid: u64::from(user.gid()), console: 1 });
     Ok(())

@@ -14,10 +14,10 @@ use crate::error::{Error, Result};
 use crate::view::{ViewEntries, ViewEntry};
 
 const MOUNT_ATTR_RDONLY: u64 = 1;
-const MS_REC: u64 = libc::MS_REC as u64;
+const MS_REC: u64 = libc::MS_REC;
 
 /// An upper layer without a size of its own: an unsized tmpfs may take half the machine.
-const SCRATCH_SIZE: u64 = 1 << 30;
+pub const SCRATCH_SIZE: u64 = 1 << 30;
 
 /// Where the view is put together inside its overlay: a directory that the host's `/` below it does not have, so that nothing of the
 /// host is in it but what the view redirects there.
@@ -41,13 +41,14 @@ pub fn path(spec: &Spec, options: &Options) -> Result<PathBuf> {
 
 pub fn build(steps: &mut Builder, spec: &Spec, options: &Options, rootfs: &Path, spaces: &Namespaces) -> Result<()> {
     // Slave: what the host mounts later may come in, nothing goes out.
-    steps.push(Step::Propagation { flags: MS_REC | propagation(spec)?.filter(|flags| *flags != libc::MS_SHARED as u64).unwrap_or(libc::MS_SLAVE as u64) });
+    steps.push(Step::Propagation { flags: MS_REC | inherited(propagation(spec)?) });
     // A library container holds no device but those that pyrt puts into its /dev, even where an image brings one.
     let attributes = if options.form == Form::Library { MOUNT_ATTR_NODEV } else { 0 };
     match (&options.view, &options.overlay) {
         (Some(view), overlay) => host_view(steps, view, overlay, attributes, spaces),
         (None, Overlay::Off) => {
-            let fd = steps.hand(Handed::Tree { path: rootfs.to_owned(), recursive: true });
+            // With a slash at the end: what is no directory is refused where its path is known.
+            let fd = steps.hand(Handed::Tree { path: rootfs.join(""), recursive: true });
             steps.push(Step::RootTree { fd, attributes });
             Ok(())
         }
@@ -97,14 +98,17 @@ fn mount_layers(steps: &mut Builder, lower: &str, upper: (&str, &str), inside: &
 
 /// An overlay without a container: `lower`'s first is the topmost.
 pub fn overlay_only(steps: &mut Builder, spec: &Spec, lower: &[PathBuf], overlay: &Overlay) -> Result<()> {
-    steps.push(Step::Propagation { flags: MS_REC | propagation(spec)?.unwrap_or(libc::MS_SLAVE as u64) });
+    steps.push(Step::Propagation { flags: MS_REC | inherited(propagation(spec)?) });
     let lower = lower.iter().map(|path| escaped(path, "lower")).collect::<Result<Vec<_>>>()?.join(":");
     layers(steps, &lower, overlay, "", 0, &[])
 }
 
 fn host_view(steps: &mut Builder, view: &ViewEntries, overlay: &Overlay, attributes: u64, spaces: &Namespaces) -> Result<()> {
     if spaces.other_user() {
-        return Err(Error::host("show the host view in another user namespace", "an overlay there follows no redirects: give a rootfs, or no user namespace"));
+        return Err(Error::host(
+            "show the host view in another user namespace",
+            "an overlay there follows no redirects: give a rootfs, or no user namespace",
+        ));
     }
     if matches!(overlay, Overlay::Keep { .. }) {
         return Err(Error::host("keep the host view's upper layer", "only a rootfs has an upper layer that is kept"));
@@ -130,20 +134,40 @@ fn host_view(steps: &mut Builder, view: &ViewEntries, overlay: &Overlay, attribu
     for (path, _) in view.iter().filter(|(_, entry)| matches!(entry, ViewEntry::ReadOnlyMount)) {
         let at = text(path, "view")?;
         let set = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NODEV;
-        steps.push(Step::Bind { source: &at, fd: pyrt_init::NO_FD, target: &at, set, clear: 0, set_all: 0, clear_all: 0, propagation: 0, behaviour: 0, device: 0 });
+        steps.push(Step::Bind {
+            source: &at,
+            fd: pyrt_init::NO_FD,
+            target: &at,
+            set,
+            clear: 0,
+            set_all: 0,
+            clear_all: 0,
+            propagation: 0,
+            behaviour: 0,
+            device: 0,
+        });
     }
     Ok(())
 }
 
-/// The root mount's last attributes, then the pivot.
+/// What becomes of the mounts that the new namespace begins with, until the pivot leaves them behind: unbindable ones could not be the
+/// source of a bind mount, and shared ones would tell the host.
+fn inherited(root: Option<u64>) -> u64 {
+    match root {
+        Some(flags) if flags == libc::MS_PRIVATE || flags == libc::MS_UNBINDABLE => libc::MS_PRIVATE,
+        _ => libc::MS_SLAVE,
+    }
+}
+
+/// The pivot, and then the root mount's last attributes: pivot_root(2) refuses a shared root.
 pub fn enter(steps: &mut Builder, spec: &Spec, options: &Options) -> Result<()> {
     let read_only = spec.root().as_ref().and_then(|root| root.readonly()).unwrap_or(false);
     let attributes = if read_only { MOUNT_ATTR_RDONLY } else { 0 };
     let propagation = propagation(spec)?.unwrap_or(0);
+    steps.push(if options.pivot { Step::Pivot {} } else { Step::Chroot {} });
     if attributes != 0 || propagation != 0 {
         steps.push(Step::RootAttributes { attributes, propagation });
     }
-    steps.push(if options.pivot { Step::Pivot {} } else { Step::Chroot {} });
     Ok(())
 }
 
@@ -151,16 +175,16 @@ fn propagation(spec: &Spec) -> Result<Option<u64>> {
     let Some(name) = spec.linux().as_ref().and_then(|linux| linux.rootfs_propagation().as_deref()) else { return Ok(None) };
     match name {
         "" => Ok(None),
-        "private" | "rprivate" => Ok(Some(libc::MS_PRIVATE as u64)),
-        "slave" | "rslave" => Ok(Some(libc::MS_SLAVE as u64)),
-        "shared" | "rshared" => Ok(Some(libc::MS_SHARED as u64)),
-        "unbindable" | "runbindable" => Ok(Some(libc::MS_UNBINDABLE as u64)),
+        "private" | "rprivate" => Ok(Some(libc::MS_PRIVATE)),
+        "slave" | "rslave" => Ok(Some(libc::MS_SLAVE)),
+        "shared" | "rshared" => Ok(Some(libc::MS_SHARED)),
+        "unbindable" | "runbindable" => Ok(Some(libc::MS_UNBINDABLE)),
         other => Err(Error::spec("linux.rootfsPropagation", format!("{other:?} is none of private, slave, shared, unbindable"))),
     }
 }
 
 /// A path in overlay's own syntax, where `:` parts layers.
-fn escaped(path: &Path, at: &str) -> Result<String> {
+pub fn escaped(path: &Path, at: &str) -> Result<String> {
     let path = path.to_str().ok_or_else(|| Error::spec(at, "is not UTF-8"))?;
     Ok(path.replace('\\', "\\\\").replace(':', "\\:"))
 }

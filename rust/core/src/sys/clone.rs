@@ -87,7 +87,11 @@ struct BlockedSignals(nix::sys::signal::SigSet);
 impl BlockedSignals {
     fn new() -> Result<Self, Errno> {
         let mut before = nix::sys::signal::SigSet::empty();
-        nix::sys::signal::pthread_sigmask(nix::sys::signal::SigmaskHow::SIG_SETMASK, Some(&nix::sys::signal::SigSet::all()), Some(&mut before))?;
+        nix::sys::signal::pthread_sigmask(
+            nix::sys::signal::SigmaskHow::SIG_SETMASK,
+            Some(&nix::sys::signal::SigSet::all()),
+            Some(&mut before),
+        )?;
         Ok(BlockedSignals(before))
     }
 }

@@ -38,6 +38,25 @@ pub fn open_tree(path: &Path, recursive: bool) -> Result<OwnedFd> {
     owned(unsafe { libc::syscall(libc::SYS_open_tree, libc::AT_FDCWD, path.as_ptr(), flags) })
 }
 
+/// A new file system, mounted nowhere: fsopen(2), fsconfig(2), fsmount(2).
+pub fn new_mount(kind: &CStr, options: &[(&str, &str)]) -> Result<OwnedFd> {
+    const CLOEXEC: libc::c_uint = 1;
+    const SET_STRING: libc::c_uint = 1;
+    const CREATE: libc::c_uint = 6;
+    let nothing = std::ptr::null::<libc::c_char>();
+    // SAFETY: `kind` lives past the call.
+    let context = owned(unsafe { libc::syscall(libc::SYS_fsopen, kind.as_ptr(), CLOEXEC) })?;
+    for (key, value) in options {
+        let (key, value) = (CString::new(*key).map_err(|_| Errno::EINVAL)?, CString::new(*value).map_err(|_| Errno::EINVAL)?);
+        // SAFETY: both strings live past the call.
+        checked(unsafe { libc::syscall(libc::SYS_fsconfig, context.as_raw_fd(), SET_STRING, key.as_ptr(), value.as_ptr(), 0) })?;
+    }
+    // SAFETY: this command takes neither key nor value.
+    checked(unsafe { libc::syscall(libc::SYS_fsconfig, context.as_raw_fd(), CREATE, nothing, nothing, 0) })?;
+    // SAFETY: no pointers.
+    owned(unsafe { libc::syscall(libc::SYS_fsmount, context.as_raw_fd(), CLOEXEC, 0) })
+}
+
 pub fn pidfd_open(pid: i32) -> Result<OwnedFd> {
     // SAFETY: no pointers.
     owned(unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) })
@@ -45,7 +64,8 @@ pub fn pidfd_open(pid: i32) -> Result<OwnedFd> {
 
 pub fn pidfd_send_signal(pidfd: BorrowedFd<'_>, signal: i32) -> Result<()> {
     // SAFETY: the null siginfo asks for what kill(2) would send.
-    checked(unsafe { libc::syscall(libc::SYS_pidfd_send_signal, pidfd.as_raw_fd(), signal, std::ptr::null::<libc::siginfo_t>(), 0) }).map(drop)
+    checked(unsafe { libc::syscall(libc::SYS_pidfd_send_signal, pidfd.as_raw_fd(), signal, std::ptr::null::<libc::siginfo_t>(), 0) })
+        .map(drop)
 }
 
 /// How a child ended.
@@ -83,7 +103,14 @@ pub fn reap(pidfd: BorrowedFd<'_>) -> Result<Option<(Ending, u64)>> {
     // The system call itself gives the usage too, which the C function leaves out.
     // SAFETY: both structures live past the call.
     checked(unsafe {
-        libc::syscall(libc::SYS_waitid, libc::P_PIDFD, pidfd.as_raw_fd(), &raw mut info, libc::WEXITED | libc::WNOHANG | libc::__WALL, &raw mut usage)
+        libc::syscall(
+            libc::SYS_waitid,
+            libc::P_PIDFD,
+            pidfd.as_raw_fd(),
+            &raw mut info,
+            libc::WEXITED | libc::WNOHANG | libc::__WALL,
+            &raw mut usage,
+        )
     })?;
     // SAFETY: waitid fills these fields for a child, and leaves them 0 where none has ended.
     let (pid, status) = unsafe { (info.si_pid(), info.si_status()) };
@@ -171,11 +198,12 @@ pub fn permitted_capabilities() -> u64 {
 
 /// The calling thread's bounding set.
 pub fn bounding_capabilities() -> u64 {
-    (0..64u64).filter(|number| {
-        // SAFETY: no pointers; a capability that the kernel does not know is an error, which is no 1.
-        unsafe { libc::prctl(libc::PR_CAPBSET_READ, *number, 0, 0, 0) == 1 }
-    })
-    .fold(0, |set, number| set | 1 << number)
+    (0..64u64)
+        .filter(|number| {
+            // SAFETY: no pointers; a capability that the kernel does not know is an error, which is no 1.
+            unsafe { libc::prctl(libc::PR_CAPBSET_READ, *number, 0, 0, 0) == 1 }
+        })
+        .fold(0, |set, number| set | 1 << number)
 }
 
 /// A descriptor that came over a socket.

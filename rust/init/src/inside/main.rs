@@ -151,15 +151,15 @@ fn prepare() -> Result<Option<(Init, &'static [u8])>> {
     let Some(hello) = sys::receive_hello(SOCKET_FD, &mut fds)? else { return Ok(None) };
     // All of ours above those numbers that the program's own descriptors will take.
     let mut socket = SOCKET_FD;
-    for fd in [&mut socket].into_iter().chain(&mut fds[..hello.count as usize]) {
-        if (*fd as u32) < hello.floor {
+    let mut proc = resolve::host_proc().unwrap_or(-1);
+    for fd in [&mut socket, &mut proc].into_iter().chain(&mut fds[..hello.count as usize]) {
+        if (0..hello.floor as i32).contains(fd) {
             let low = *fd;
             *fd = sys::duplicate_above(low, hello.floor)?;
             sys::close(low);
         }
     }
     let plan = sys::map(fds[0], hello.length)?;
-    let proc = resolve::host_proc().unwrap_or(-1);
     Ok(Some((Init { socket, fds, root: -1, stacked: 0, proc, null: None, empty: None, program: None, kept: 0 }, plan)))
 }
 

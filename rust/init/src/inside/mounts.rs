@@ -2,7 +2,7 @@
 
 use core::ffi::CStr;
 
-use linux_raw_sys::errno::{EEXIST, ENODEV, EPERM};
+use linux_raw_sys::errno::{EEXIST, ENODEV, ENOTDIR, EPERM};
 use linux_raw_sys::general::*;
 use pyrt_init::{behaviour, List};
 
@@ -46,6 +46,10 @@ fn target(init: &Init, path: &CStr, directory: bool, how: u64) -> Result<i32> {
     let fd = init.target(path, directory, links)?;
     if how & behaviour::ON_PROC == 0 && sys::file_system(fd)? == PROC_SUPER_MAGIC {
         return refused(__NR_move_mount, EPERM);
+    }
+    // move_mount(2) would only say EINVAL.
+    if sys::statx(fd, c"", 0)?.is(S_IFDIR) != directory {
+        return refused(__NR_move_mount, ENOTDIR);
     }
     Ok(fd)
 }

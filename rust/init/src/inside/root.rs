@@ -67,10 +67,14 @@ pub fn make_file(path: &CStr, mode: u32, content: &[u8]) -> Result<()> {
 
 /// pivot_root(2) onto the root, and every layer of the old one unmounted from this mount namespace.
 pub fn pivot(init: &Init) -> Result<()> {
+    let old = sys::openat2(sys::CWD, c"/", O_PATH | O_DIRECTORY, 0)?;
     sys::fchdir(init.root)?;
     sys::pivot_root_here()?;
     // The old root lies on the new one, what was stacked on it above; the root itself is one of the stacked and was moved away.
-    // Slave, so that unmounting the old root here does not unmount it on the host.
+    // Slave, so that unmounting the old root here does not unmount it on the host. From the old root on: what the container's own
+    // mounts were told to propagate stays.
+    sys::fchdir(old)?;
+    sys::close(old);
     sys::mount_propagation(c".", u64::from(MS_SLAVE | MS_REC))?;
     for _ in 0..init.stacked {
         sys::umount_detach(c".")?;
