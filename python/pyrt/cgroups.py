@@ -144,6 +144,8 @@ class Cgroup(Owned):
     def _remove(self) -> None:
         mounts = [directory.removesuffix(self.path) for directory in self._native.paths.values()]
         self._native.remove()
+        # Whoever keeps this object longer keeps no descriptor.
+        del self._native
         for above in self._made_above:
             for mount in mounts:
                 try:

@@ -107,10 +107,12 @@ class Container:
         }
 
     def fileno(self) -> int:
-        """The pidfd of the init: readable when the container has ended. Raises InvalidState in processes that did not create it."""
-        if self._process is None:
-            raise InvalidState(f"no descriptor for container {self.id}: another process created it")
-        return self._process.fileno()
+        """The pidfd of the init: readable when the container has ended. Raises InvalidState once it is deleted, and in processes that
+        did not create it."""
+        process = self._process
+        if process is None:
+            raise InvalidState(f"no descriptor for container {self.id}: it was deleted, or another process created it")
+        return process.fileno()
 
     def start(self) -> None:
         """Let the program of a created container run. Returns when it was executed and the poststart hooks are done.
@@ -134,9 +136,10 @@ class Container:
         """
         if self._exit_status is not None:
             return self._exit_status
-        if self._process is not None:
+        process = self._process
+        if process is not None:
             try:
-                return self._ended(self._process.wait(timeout), timeout)
+                return self._ended(process.wait(timeout), timeout)
             except ProcessLookupError:
                 # Somebody else in this process took the exit status, or this is a forked child: the kernel may still tell.
                 return self._wait_as_stranger(timeout)
@@ -226,6 +229,10 @@ class Container:
         if state is not None:
             self._run_poststop(state)
         self._directory.remove()
+        process, self._process = self._process, None
+        if process is not None:
+            # Whoever keeps this object longer keeps no descriptor; the exit status was taken by `_end`.
+            process.close()
 
     def _end(self, state: "State | None") -> None:
         """End everything inside and wait until it is gone. Without state only the cgroup is known."""

@@ -40,9 +40,12 @@ class Mount:
 
     @classmethod
     def bind(cls, source: str | os.PathLike[str], destination: str | os.PathLike[str], *, read_only: bool = False) -> "Mount":
-        """A file or directory of the caller's, with all that is mounted below it. read_only holds for those too."""
-        source = absolute(source)
-        return cls(destination, source=source, options=("rbind", "rprivate", "rro") if read_only else ("rbind", "rprivate"))
+        """A file or directory of the caller's, with all that is mounted below it. read_only holds for those too.
+
+        No device below it can be opened; who wants one says so by ``options``.
+        """
+        options = ("rbind", "rprivate", "rnodev", "rro") if read_only else ("rbind", "rprivate", "rnodev")
+        return cls(destination, source=absolute(source), options=options)
 
     @classmethod
     def tmpfs(cls, destination: str | os.PathLike[str], *, size: int | str | None = None, mode: int = 0o1777) -> "Mount":

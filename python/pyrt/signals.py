@@ -1,11 +1,11 @@
 """Signals by name or number (signal(7), kill(1)), without the signal module: it imports enum, which costs half of an interpreter's start.
 
-Neighbours: ``Container.kill`` and ``pyrt kill`` take what ``number`` understands.
+Neighbours: ``Container.kill`` and ``pyrt kill`` take what ``number`` understands; the command's foreground forms ``hold`` signals.
 """
 
 from pyrt.errors import SpecError
 
-__all__ = ["LAST", "number"]
+__all__ = ["LAST", "hold", "number"]
 
 LAST = 64
 """SIGRTMAX: no signal of Linux on x86-64 or aarch64 has a higher number."""
@@ -21,6 +21,20 @@ _NAMES = (
 )
 # fmt: on
 _ALIASES = {"IOT": "ABRT", "CLD": "CHLD", "POLL": "IO"}
+
+
+# As in rust/core/src/terminal.rs: they tell of our own faults, or of nothing that concerns a container.
+_OWN = ("CHLD", "SEGV", "BUS", "FPE", "ILL", "TRAP", "SYS", "PIPE")
+
+
+def hold() -> None:
+    """Let signals to this process wait until a foreground wait reads them and passes them on; for good.
+
+    Without this, one that comes between the launch and that wait would end the command and not the container.
+    """
+    import _signal
+
+    _signal.pthread_sigmask(_signal.SIG_BLOCK, {*range(1, LAST + 1)} - {number(name) for name in _OWN} - set(range(len(_NAMES) + 1, _FIRST_REAL_TIME)))
 
 
 def number(signal: str | int) -> int:

@@ -82,7 +82,7 @@ class Spec:
 
         bundle: the directory that relative paths start from.
         """
-        plan = _native.plan(self.to_bytes(), bundle=absolute(bundle), id="check", form="engine", cgroups=False)
+        plan = _native.plan(self.to_bytes(), bundle=absolute(bundle), id="check", form="engine", cgroup_default="/pyrt-check")
         return plan.warnings
 
     # What is edited most
@@ -294,7 +294,7 @@ def read_config(path: str | os.PathLike[str]) -> bytes:
     except FileNotFoundError as missing:
         from pyrt.errors import NotFound
 
-        raise NotFound("read config", path, missing.errno, "a bundle is a directory with a config.json; `pyrt spec` writes one") from None
+        raise NotFound("read config", path, missing.errno, "a bundle holds config.json and a root file system; `pyrt spec` writes one") from None
     except OSError as failed:
         from pyrt.errors import from_os_error
 

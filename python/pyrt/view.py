@@ -24,7 +24,6 @@ COPIED = (
     "/etc/nsswitch.conf",
     "/etc/host.conf",
     "/etc/gai.conf",
-    "/etc/hosts",
     "/etc/networks",
     "/etc/protocols",
     "/etc/services",
@@ -74,8 +73,9 @@ COPIED = (
 ALTERNATIVES = "/etc/alternatives"
 """Debian's symlinks for programs of several names, copied too, but for those to manual pages."""
 
-COPIED_WITH_HOST_NETWORK = ("/etc/resolv.conf",)
-"""Names of /etc that are right only in the host's own network."""
+HOSTS = "/etc/hosts"
+COPIED_WITH_HOST_NETWORK = (HOSTS, "/etc/resolv.conf")
+"""Names of /etc that are right only in the host's own network. In any other, HOSTS is made anew, and there is no server of names."""
 
 EMPTY = (
     "/boot",
@@ -123,7 +123,7 @@ class HostView:
                 from pyrt.errors import NotFound
 
                 raise NotFound("show", path, ENOENT, "show= names what the host has")
-        self._views: dict[tuple[str | None, bool], _native.View] = {}
+        self._views: dict[tuple[str | None, str | None], _native.View] = {}
 
     @property
     def shown(self) -> tuple[str, ...]:
@@ -161,12 +161,12 @@ class HostView:
         """Whether a path of the host is there."""
         return _below(path, (*self.shown, *self.read_only, *self.copied)) and not self._hides(path)
 
-    def native(self, *, here: str | None = None, host_network: bool = False) -> "_native.View":
+    def native(self, *, here: str | None = None, hostname: str | None = None) -> "_native.View":
         """The view as the plan takes it; made once for each directory `here`, which is shown copy-on-write too.
 
-        host_network: with the files that name servers and hosts.
+        hostname: what /etc/hosts names beside localhost; None in the host's network, with the host's own files that name servers and hosts.
         """
-        key = (here, host_network)
+        key = (here, hostname)
         view = self._views.get(key)
         if view is None:
             if len(self._views) >= _VIEWS_KEPT:
@@ -174,10 +174,14 @@ class HostView:
             show = self.shown
             if here is not None and not _below(here, show):
                 show = (*show, here)
-            copy = (*self.copied, *(path for path in COPIED_WITH_HOST_NETWORK if host_network and not self._hides(path)))
+            copy, files = self.copied, {}
+            if hostname is None:
+                copy = (*copy, *(path for path in COPIED_WITH_HOST_NETWORK if not self._hides(path)))
+            elif not self._hides(HOSTS):
+                files[HOSTS] = _hosts(hostname)
             read_only = tuple(path for path in self.read_only if not _below(path, show))
             empty = tuple(path for path in EMPTY if path not in show and not self._hides(path))
-            view = _native.View(show=show, read_only=read_only, copy=copy, empty=empty)
+            view = _native.View(show=show, read_only=read_only, copy=copy, empty=empty, files=files)
             self._views[key] = view
         return view
 
@@ -211,6 +215,14 @@ def find_on_host(program: str) -> str | None:
     else:
         candidates = [os.path.join(directory, program) for directory in os.environ.get("PATH", "").split(":") if directory]
     return next((os.path.dirname(path) for path in candidates if os.path.isfile(path) and os.access(path, os.X_OK)), None)
+
+
+def _hosts(hostname: str) -> bytes:
+    """hosts(5) of a network that has nothing but loopback; the container's own name resolves, as Debian's installer has it."""
+    lines = ["127.0.0.1\tlocalhost", "::1\tlocalhost ip6-localhost ip6-loopback"]
+    if hostname not in ("", "localhost"):
+        lines.append(f"127.0.1.1\t{hostname}")
+    return "".join(f"{line}\n" for line in lines).encode()
 
 
 def _prefixes() -> list[str]:

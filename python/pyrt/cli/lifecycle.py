@@ -8,6 +8,7 @@ Neighbours: ``Runtime.create`` does the work and undoes it on failure; ``people`
 import posix
 import sys
 
+from pyrt import signals
 from pyrt.errors import Error, HostError, SpecError, from_os_error
 from pyrt.state import replace_file
 
@@ -38,6 +39,8 @@ def create(line: "Line", settings: "Globals") -> int:
 def run(line: "Line", settings: "Globals") -> int:
     """0 when detached, else the exit status of the container, 128 + n where signal n ended it."""
     detach = line.options.flag("detach")
+    if not detach:
+        signals.hold()
     container = _make(line, settings, start=True, attached=not detach)
     if detach:
         return 0

@@ -85,9 +85,14 @@ def read(argv: list[str]) -> Line:
     line.rest = argv[used:]
     if verb.name == "run" and "--" in line.rest:
         return line
-    _read_flags(line.rest, options_of(verb.name), verb, line.options, line.arguments, stop_at_argument=False)
+    try:
+        _read_flags(line.rest, options_of(verb.name), verb, line.options, line.arguments, stop_at_argument=False)
+    except UsageError as error:
+        if verb.name == "run" and line.arguments:
+            raise _forgotten_dashes(error.text, line) from None
+        raise
     if not line.options.flag("help"):
-        _check_arguments(verb, line.arguments)
+        _check_arguments(verb, line)
     return line
 
 
@@ -155,10 +160,18 @@ def _value(option: "Option", flag: str, value: str | None, verb: "Verb | None") 
     return text
 
 
-def _check_arguments(verb: "Verb", arguments: list[str]) -> None:
+def _check_arguments(verb: "Verb", line: Line) -> None:
+    arguments = line.arguments
     if verb.name == "run" and len(arguments) > 1:
-        # One clear line: pages of usage would hide it from who forgot two dashes.
-        raise SpecError(f"run takes one ID, and got {len(arguments)} words", hint=f"to run a command: pyrt run -- {' '.join(arguments)}")
+        raise _forgotten_dashes(f"run takes one ID, and got {len(arguments)} words", line)
     if not verb.required <= len(arguments) <= len(verb.arguments):
         wanted = " ".join(verb.arguments) or "no argument"
         raise UsageError(f"{verb.name} takes {wanted}, and got {len(arguments) or 'none'}", verb)
+
+
+def _forgotten_dashes(text: str, line: Line) -> SpecError:
+    """One clear line: pages of usage would hide it from who forgot two dashes."""
+    from shlex import join
+
+    command = line.rest[line.rest.index(line.arguments[0]) :]
+    return SpecError(text, hint=f"to run a command: pyrt run -- {join(command)}")

@@ -6,6 +6,7 @@ are too. Exit codes are docker's: 125 pyrt failed, 126 cannot be executed, 127 n
 
 import os
 
+from pyrt import signals
 from pyrt.configuration import configure
 from pyrt.errors import Error, ExecutableError, MissingExecutable
 from pyrt.launch import Launch
@@ -26,7 +27,6 @@ FAILED = 125
 CANNOT_EXECUTE = 126
 NOT_FOUND = 127
 SIGNALED = 128
-SIGINT = 2
 
 _SECONDS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0}
 
@@ -141,14 +141,12 @@ def _run(said: "dict[str, Any]", command: list[str], settings: "Globals") -> int
     plan = (configuration := configure(command, _options(said, terminal), id=name, terminal=terminal)).plan()
     for warning in plan.warnings:
         settings.messages.warning(warning)
-    try:
-        with Launch(plan, Stdio(stdin=0), configuration.pass_fds) as launch:
-            status = launch.process.foreground(terminal=terminal, timeout=said.get("timeout"))
-            if status is None:
-                return TIMED_OUT
-            launch.finish()
-    except KeyboardInterrupt:
-        return SIGNALED + SIGINT
+    signals.hold()
+    with Launch(plan, Stdio(stdin=0), configuration.pass_fds) as launch:
+        status = launch.process.foreground(terminal=terminal, timeout=said.get("timeout"))
+        if status is None:
+            return TIMED_OUT
+        launch.finish()
     return status if status >= 0 else SIGNALED - status
 
 

@@ -26,6 +26,11 @@ pub const KINDS: [(&str, &str, u64); 8] = [
     ("time", "time", 0x80),
 ];
 
+/// config.json's name of a CLONE_NEW* flag.
+pub fn kind_name(flag: u64) -> &'static str {
+    KINDS.iter().find(|kind| kind.2 == flag).map_or("unknown", |kind| kind.0)
+}
+
 /// Which kind of namespace a file is, if any.
 pub fn namespace_kind(path: &Path) -> Result<Option<&'static str>> {
     let file = std::fs::File::open(path).map_err(|error| match error.kind() {
@@ -35,7 +40,7 @@ pub fn namespace_kind(path: &Path) -> Result<Option<&'static str>> {
         _ => Error::system("open namespace", path.display().to_string(), error.raw_os_error().map_or(Errno::EIO, Errno::from_raw)),
     })?;
     match sys::namespace_flag(file.as_fd()) {
-        Ok(flag) => Ok(KINDS.iter().find(|kind| kind.2 == flag).map(|kind| kind.0)),
+        Ok(flag) => Ok(Some(kind_name(flag))),
         Err(Errno::ENOTTY | Errno::EINVAL) => Ok(None),
         Err(errno) => Err(errno).at("look at namespace", path.to_string_lossy()),
     }

@@ -2,6 +2,7 @@
 
 use std::io::{IoSlice, IoSliceMut};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
@@ -17,8 +18,9 @@ use serde_json::json;
 use crate::cgroup::Cgroup;
 use crate::error::{Context, Error, Result};
 use crate::plan::{run_stage, Handed, HookStage, LaunchPlan, Overlay, StatusFile};
-use crate::process::Process;
+use crate::process::{Lifetime, Process};
 use crate::sys::{self, Clone};
+use crate::watcher::{self, Watched};
 
 static INIT: &[u8] = include_bytes!(env!("PYRT_INIT"));
 
@@ -43,8 +45,29 @@ pub fn launch(plan: &LaunchPlan, lent: &Lent<'_>) -> Result<Process> {
             std::fs::create_dir_all(&layer).at("make directory", layer.to_string_lossy())?;
         }
     }
-    let cgroup = plan.cgroup.as_ref().map(|group| group.create()).transpose()?;
-    Launch::new(plan, lent, cgroup).run()
+    // Before the cgroup is there: whenever the caller is killed from now on, somebody knows what to remove.
+    let watched = match &plan.cgroup {
+        Some(group) if plan.options.end_with_caller => Some(watcher::watch(&group.paths())?),
+        _ => None,
+    };
+    let cgroup = plan.cgroup.as_ref().map(|group| group.create_for_launch()).transpose()?;
+    let mut launch = Launch::new(plan, lent, cgroup);
+    launch.watched = watched;
+    launch.run()
+}
+
+/// Starts the watcher: the socket over which it hears what to watch.
+pub(crate) fn make_watcher(plan: &LaunchPlan) -> Result<OwnedFd> {
+    let lent = Lent { stdio: [0, 1, 2].map(sys::lend), start_socket: None, console_socket: None, kept: &[] };
+    let mut launch = Launch::new(plan, &lent, None);
+    match launch.attempt() {
+        Ok(_) => {
+            // The process that we made ended when it had detached the watcher.
+            launch.reap_child();
+            launch.socket.take().ok_or_else(|| Error::system("start the watcher", None, Errno::EPROTO))
+        }
+        Err(error) => Err(launch.undo(error)),
+    }
 }
 
 /// Carries out a plan that ends by handing out a mount.
@@ -54,11 +77,7 @@ pub(crate) fn make_mount(plan: &LaunchPlan) -> Result<OwnedFd> {
     let mount = launch.attempt().and_then(|_| launch.mount.take().ok_or_else(|| Error::system("take over the mount", None, Errno::EPROTO)));
     match mount {
         Ok(mount) => {
-            if let Some((_, pidfd)) = &launch.child {
-                while !matches!(crate::process::wait_readable(pidfd.as_fd(), None), Ok(true)) {}
-                // Where somebody else reaps our children, it is gone already.
-                let _ = sys::reap(pidfd.as_fd());
-            }
+            launch.reap_child();
             Ok(mount)
         }
         Err(error) => Err(launch.undo(error)),
@@ -83,6 +102,7 @@ struct Launch<'a> {
     terminal: Option<OwnedFd>,
     /// A mount that was asked for without a container.
     mount: Option<OwnedFd>,
+    watched: Option<Watched>,
 }
 
 /// What init said last.
@@ -94,7 +114,7 @@ enum Reached {
 
 impl<'a> Launch<'a> {
     fn new(plan: &'a LaunchPlan, lent: &'a Lent<'a>, cgroup: Option<Cgroup>) -> Self {
-        Launch { plan, lent, cgroup, socket: None, child: None, terminal: None, mount: None }
+        Launch { plan, lent, cgroup, socket: None, child: None, terminal: None, mount: None, watched: None }
     }
 
     fn run(mut self) -> Result<Process> {
@@ -117,11 +137,23 @@ impl<'a> Launch<'a> {
         };
         self.child = Some(sys::clone_and_execute(&wanted).op("create namespaces")?);
         drop(theirs);
+        if let (Some(group), Some(cgroup)) = (&self.plan.cgroup, &self.cgroup) {
+            group.limit_memory(cgroup)?;
+        }
         if let Some(score) = self.plan.oom_score_adj() {
             self.write_proc("oom_score_adj", &score.to_string(), "set oom_score_adj")?;
         }
         self.hello()?;
         self.converse()
+    }
+
+    /// Waits for a child that ends by itself.
+    fn reap_child(&self) {
+        if let Some((_, pidfd)) = &self.child {
+            while !matches!(crate::process::wait_readable(pidfd.as_fd(), None), Ok(true)) {}
+            // Where somebody else reaps our children, it is gone already.
+            let _ = sys::reap(pidfd.as_fd());
+        }
     }
 
     fn socket(&self) -> BorrowedFd<'_> {
@@ -158,7 +190,10 @@ impl<'a> Launch<'a> {
                     continue;
                 }
                 Handed::Namespace { path, flag, at } => open_namespace(path, *flag, at)?,
-                Handed::Tree { path, recursive } => sys::open_tree(path, *recursive).at("open mount source", path.to_string_lossy())?,
+                Handed::Tree { path, recursive, hint } => {
+                    let tree = sys::open_tree(path, *recursive).at("open mount source", path.to_string_lossy());
+                    tree.map_err(|error| hint.map_or(error.clone(), |hint| error.with_hint(hint)))?
+                }
                 Handed::State(status) => sys::sealed_file(c"state.json", &self.state(*status), false).op("write the state for hooks")?,
                 Handed::StartListener => self.start_listener()?,
                 Handed::Caller => sys::pidfd_open(std::process::id() as i32).op("open the caller's pidfd")?,
@@ -342,12 +377,12 @@ impl<'a> Launch<'a> {
 
     fn into_process(self, reached: Reached) -> Process {
         let plan = self.plan;
-        let Launch { cgroup, socket, child, terminal, .. } = self;
+        let Launch { cgroup, socket, child, terminal, watched, .. } = self;
         let (pid, pidfd) = child.unwrap_or_else(|| unreachable!("a launch that reached a state has a child"));
         // Only a PID 1 that stays has more to say.
         let socket = socket.filter(|_| matches!(reached, Reached::Started));
         let owner = plan.options.end_with_caller.then(std::process::id);
-        Process::new(pid, pidfd, socket, cgroup.map(Arc::new), terminal, owner)
+        Process::new(pid, pidfd, socket, cgroup.map(Arc::new), terminal, Lifetime { owner, _watched: watched })
     }
 
     /// Nothing stays: the first error is the one that counts.
@@ -370,9 +405,26 @@ impl<'a> Launch<'a> {
 /// A namespace file, checked to be of the kind that config.json says.
 fn open_namespace(path: &Path, flag: u64, at: &str) -> Result<OwnedFd> {
     let file = std::fs::File::open(path).at("open namespace", path.to_string_lossy())?;
+    let shown = path.display();
     match sys::namespace_flag(file.as_fd()) {
-        Ok(found) if found == flag => Ok(file.into()),
-        Ok(_) => Err(Error::spec(at, format!("{} is a namespace of another type", path.display()))),
-        Err(_) => Err(Error::spec(at, format!("{} is no namespace", path.display()))),
+        Ok(found) if found == flag => {}
+        Ok(found) => {
+            let (found, wanted) = (crate::assistant::kind_name(found), crate::assistant::kind_name(flag));
+            return Err(Error::spec(at, format!("{shown} is of kind {found}, not {wanted}")));
+        }
+        Err(_) => return Err(Error::spec(at, format!("{shown} is no namespace"))),
     }
+    // setns(2) answers EINVAL to whoever is in it already, and all that was planned for another user namespace would be wrong.
+    if flag == libc::CLONE_NEWUSER as u64 && is_own_user_namespace(&file)? {
+        return Err(
+            Error::spec(at, format!("{shown} is the user namespace of pyrt itself")).with_hint("leave it out: it is the one without any")
+        );
+    }
+    Ok(file.into())
+}
+
+fn is_own_user_namespace(file: &std::fs::File) -> Result<bool> {
+    const OWN: &str = "/proc/self/ns/user";
+    let (given, own) = (file.metadata().op("look at a namespace")?, std::fs::metadata(OWN).at("look at", OWN)?);
+    Ok((given.dev(), given.ino()) == (own.dev(), own.ino()))
 }

@@ -2,7 +2,7 @@
 //!
 //! `oci` reads and checks config.json · `host` what this machine can do · `view` what of it a container without an image sees · `plan`
 //! decides · `launch` makes the process · `start` lets it go on · `process` names it · `assistant` makes namespaces and overlays without a container · `terminal`
-//! is the foreground · `cgroup` limits and counts · `sys` speaks kernel.
+//! is the foreground · `watcher` ends what must not outlive the caller · `cgroup` limits and counts · `sys` speaks kernel.
 
 pub mod assistant;
 pub mod cgroup;
@@ -16,5 +16,6 @@ pub mod start;
 pub mod sys;
 pub mod terminal;
 pub mod view;
+pub mod watcher;
 
 pub use error::{Error, Kind, Result};

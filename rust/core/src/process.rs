@@ -12,6 +12,7 @@ use pyrt_init::{kind, Message, MESSAGE_SIZE};
 use crate::cgroup::Cgroup;
 use crate::error::{Context, Error, Result};
 use crate::sys::{self, Ending};
+use crate::watcher::Watched;
 
 /// How it ended, as far as anybody can tell.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,8 +33,16 @@ pub struct Process {
     pub cgroup: Option<Arc<Cgroup>>,
     terminal: Mutex<Option<OwnedFd>>,
     ended: Mutex<Option<Ended>>,
+    lifetime: Lifetime,
+}
+
+/// What ends it.
+#[derive(Debug, Default)]
+pub struct Lifetime {
     /// The calling process that it must not outlive, and so not the last handle either.
-    owner: Option<u32>,
+    pub owner: Option<u32>,
+    /// Kept for as long as the watcher is to know of its cgroup.
+    pub _watched: Option<Watched>,
 }
 
 impl Process {
@@ -43,11 +52,11 @@ impl Process {
         socket: Option<OwnedFd>,
         cgroup: Option<Arc<Cgroup>>,
         terminal: Option<OwnedFd>,
-        owner: Option<u32>,
+        lifetime: Lifetime,
     ) -> Self {
         // One that has ended already is named by its pidfd alone: nobody can find it by its number any more.
         let start_time = start_time(pid).unwrap_or(0);
-        Process { pid, start_time, pidfd, socket, cgroup, terminal: Mutex::new(terminal), ended: Mutex::new(None), owner }
+        Process { pid, start_time, pidfd, socket, cgroup, terminal: Mutex::new(terminal), ended: Mutex::new(None), lifetime }
     }
 
     pub fn pidfd(&self) -> BorrowedFd<'_> {
@@ -109,7 +118,7 @@ impl Process {
 impl Drop for Process {
     /// Ends what nobody can end any more. A forked child's copy of the handle does nothing.
     fn drop(&mut self) {
-        if self.owner == Some(std::process::id()) && self.ended().is_none() && self.kill().is_ok() {
+        if self.lifetime.owner == Some(std::process::id()) && self.ended().is_none() && self.kill().is_ok() {
             if let Some(cgroup) = &self.cgroup {
                 // There is nobody to tell.
                 let _ = cgroup.remove();

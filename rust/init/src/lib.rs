@@ -14,7 +14,7 @@ mod step;
 #[cfg(all(test, feature = "alloc"))]
 mod tests;
 
-pub use message::{kind, Hello, Message, HELLO_SIZE, MESSAGE_SIZE};
+pub use message::{kind, Hello, Message, HELLO_SIZE, MESSAGE_SIZE, WATCH_SIZE};
 #[cfg(feature = "alloc")]
 pub use operand::Encoder;
 pub use operand::{Decoder, List, Malformed, Words};

@@ -3,6 +3,10 @@
 pub const MESSAGE_SIZE: usize = 32;
 pub const HELLO_SIZE: usize = 16;
 
+/// The longest message to the watcher: `WATCH` with the paths of a cgroup in every hierarchy, each with its NUL, cgroup2's first (empty
+/// where there is none).
+pub const WATCH_SIZE: usize = 4096;
+
 /// What a message says.
 pub mod kind {
     /// Init reached a `Step::Meet` and waits; the answer is one `GO`.
@@ -23,6 +27,10 @@ pub mod kind {
     pub const EXITED: u32 = 8;
     /// A detached mount comes along.
     pub const MOUNT: u32 = 10;
+    /// Caller to watcher: remember these cgroups. `value` is the caller's number for them; their paths follow the message.
+    pub const WATCH: u32 = 11;
+    /// Caller to watcher: forget what `value` names.
+    pub const FORGET: u32 = 12;
     /// Caller to init: go on.
     pub const GO: u32 = 9;
 }

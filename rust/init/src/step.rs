@@ -51,6 +51,11 @@ steps! {
     /// Do nothing but hold the namespaces, reaping what is orphaned, until killed or until `caller` (a pidfd) ends.
     8 Hold { caller: u64 }
 
+    /// Leave the caller's children, so that its own waits never meet this process.
+    9 Detach {}
+    /// Remember the cgroups that the caller names over the socket; when `caller` (a pidfd) ends, end what is in them and remove them.
+    34 Watch { caller: u64 }
+
     // Place, second half: the root and what is mounted in it.
 
     /// Propagation of everything that was copied into the new mount namespace.

@@ -133,6 +133,20 @@ impl CgroupPlan {
     /// Errors: `AlreadyExists` where the cgroup has processes or cgroups in it, `Host` for a limit that the kernel has no file
     /// for, `System` with file and value that the kernel refused.
     pub fn create(&self) -> Result<Cgroup> {
+        let cgroup = self.create_for_launch()?;
+        match self.limit_memory(&cgroup) {
+            Ok(()) => Ok(cgroup),
+            Err(error) => {
+                // The failure that counts is the limit's.
+                let _ = cgroup.remove();
+                Err(error)
+            }
+        }
+    }
+
+    /// As `create`, without cgroup2's memory limits: they are written with `limit_memory` when init has memory of its own. Until its exec it
+    /// shares the caller's, and the kernel's OOM killer ends all who share the memory of the one that it picks.
+    pub fn create_for_launch(&self) -> Result<Cgroup> {
         let mut roots = Vec::new();
         for joined in &self.joined {
             let root = Directory::open(&joined.mount_point)?;
@@ -151,6 +165,15 @@ impl CgroupPlan {
         })
     }
 
+    /// What `create_for_launch` left out.
+    pub fn limit_memory(&self, cgroup: &Cgroup) -> Result<()> {
+        let late: Vec<&Setting> = self.joined.iter().flat_map(|joined| &joined.settings).filter(|setting| is_late(setting)).collect();
+        match cgroup.v2() {
+            Some(directory) if !late.is_empty() => apply(directory, &late),
+            _ => Ok(()),
+        }
+    }
+
     fn make<'a>(&self, roots: &'a [Directory], made: &mut Vec<(&'a Directory, String)>) -> Result<Cgroup> {
         let mut members = Vec::new();
         for (joined, root) in self.joined.iter().zip(roots) {
@@ -163,7 +186,8 @@ impl CgroupPlan {
                 Version::V1 if joined.controllers.iter().any(|name| name == "cpuset") => v1::inherit_cpuset(root, &self.path)?,
                 Version::V1 => {}
             }
-            apply(&directory, &joined.settings)?;
+            let early: Vec<&Setting> = joined.settings.iter().filter(|setting| !is_late(setting)).collect();
+            apply(&directory, &early)?;
             members.push(Member { key: joined.key.clone(), version: joined.version, controllers: joined.controllers.clone(), directory });
         }
         Ok(Cgroup::from_members(members))
@@ -291,11 +315,15 @@ fn require_empty(directory: &Directory) -> Result<()> {
     Err(error.with_hint(format!("{reason}; choose another linux.cgroupsPath, or end and remove them")))
 }
 
+fn is_late(setting: &Setting) -> bool {
+    setting.version == Version::V2 && setting.controller == "memory"
+}
+
 /// Write the settings in order. What depends on another value yet to be written (memory on memory plus swap, quota on period and burst) is
 /// refused with EINVAL at first, and tried once more after the others.
-pub(super) fn apply(directory: &Directory, settings: &[Setting]) -> Result<()> {
+pub(super) fn apply(directory: &Directory, settings: &[&Setting]) -> Result<()> {
     let mut deferred = Vec::new();
-    for setting in settings {
+    for setting in settings.iter().copied() {
         match write(directory, setting) {
             Err(error) if error.errno == Some(Errno::EINVAL) && settings.len() > 1 => deferred.push(setting),
             outcome => outcome?,

@@ -35,7 +35,7 @@ impl Cgroup {
             if member.version == Version::V2 {
                 enable(hierarchies, &member.directory, &ours)?;
             }
-            apply(&member.directory, &ours)?;
+            apply(&member.directory, &ours.iter().collect::<Vec<_>>())?;
         }
         Ok(())
     }

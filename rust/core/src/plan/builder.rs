@@ -23,6 +23,8 @@ pub enum Handed {
     Tree {
         path: PathBuf,
         recursive: bool,
+        /// What to do where it is missing.
+        hint: Option<&'static str>,
     },
     /// The container's state in JSON, for a hook's stdin.
     State(StatusFile),

@@ -5,6 +5,7 @@ use nix::libc;
 use pyrt_init::{meet, Message, Step};
 
 use super::builder::shown;
+use super::process::rlimit_number;
 use super::{hooks, LaunchPlan};
 use crate::error::{words, Error, Kind};
 
@@ -19,16 +20,36 @@ impl LaunchPlan {
             Step::Find { .. } => self.missing_program(errno),
             Step::Hook { path, .. } if message.errno == 0 => hooks::failed("run hook", message.value as i32).with_path(shown(path)),
             Step::Hook { path, .. } => Error::system("run hook", shown(path), errno),
+            Step::Limit { resource, .. } => Error::system(format!("set resource limit {}", self.limit_name(resource)), None, errno),
             Step::Execute { .. } => Error::system("execute", self.program().to_owned(), errno),
             Step::Mount { .. } | Step::Bind { .. } if errno == Errno::EPERM && message.call as i64 == libc::SYS_move_mount => {
                 let (operation, path) = words_of(&step);
                 Error::system(operation, path, errno).with_hint("a mount below /proc could hide what must be seen there")
+            }
+            Step::Stay { .. } | Step::Fork { .. } if errno == Errno::EAGAIN && self.pids_limit().is_some() => {
+                let (operation, path) = words_of(&step);
+                let hint = format!(
+                    "linux.resources.pids.limit of {} is too small: init needs one, and the program",
+                    self.pids_limit().unwrap_or(0)
+                );
+                Error::system(operation, path, errno).with_hint(hint)
             }
             step => {
                 let (operation, path) = words_of(&step);
                 Error::system(operation, path, errno)
             }
         }
+    }
+
+    fn pids_limit(&self) -> Option<i64> {
+        Some(self.config.spec.linux().as_ref()?.resources().as_ref()?.pids().as_ref()?.limit())
+    }
+
+    /// The spec's name of a resource; every one that is set comes from there.
+    fn limit_name(&self, resource: u64) -> String {
+        let limits = self.config.spec.process().as_ref().and_then(|process| process.rlimits().as_deref()).unwrap_or_default();
+        let limit = limits.iter().find(|limit| rlimit_number(limit.typ()) == resource);
+        limit.map_or_else(|| resource.to_string(), |limit| limit.typ().to_string())
     }
 
     fn program(&self) -> &str {
@@ -67,6 +88,8 @@ fn words_of(step: &Step<'_>) -> (String, Option<String>) {
         Step::Unshare { .. } => only("create namespaces"),
         Step::JoinNamespaces { .. } => only("join namespaces"),
         Step::Fork { .. } => only("create namespaces"),
+        Step::Detach {} => only("detach the watcher"),
+        Step::Watch { .. } => only("watch"),
         Step::Hold { .. } => only("hold namespaces"),
         Step::SendRoot {} => only("hand the overlay out"),
         Step::Propagation { .. } => ("set mount propagation".to_owned(), Some("/".to_owned())),
@@ -96,7 +119,7 @@ fn words_of(step: &Step<'_>) -> (String, Option<String>) {
         Step::Stdio { .. } => only("set up stdio"),
         Step::Stay { .. } => only("stay as PID 1"),
         Step::Session { .. } => only("make a session"),
-        Step::Limit { resource, .. } => only(&format!("set resource limit {resource}")),
+        Step::Limit { .. } => only("set resource limit"),
         Step::Umask { .. } => only("set umask"),
         Step::NoNewPrivileges {} => only("set no_new_privs"),
         Step::Identity { uid, gid, .. } => only(&format!("become user {uid} group {gid}")),

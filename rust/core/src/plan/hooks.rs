@@ -116,6 +116,7 @@ fn run(hook: &Hook, operation: &str, state: &[u8]) -> Result<()> {
         let (name, value) = variable.split_once('=').unwrap_or((variable, ""));
         command.env(name, value);
     }
+    crate::sys::start_clean(&mut command);
     let mut child = command.spawn().at(operation, &path)?;
     if let Some(mut stdin) = child.stdin.take() {
         // A hook need not read its state: one that closes stdin early is fine.

@@ -167,6 +167,17 @@ impl LaunchPlan {
         })
     }
 
+    /// A plan for the watcher.
+    pub(crate) fn watching(facts: &HostFacts) -> Result<Self> {
+        let config = br#"{"ociVersion": "1.3.0", "process": {"cwd": "/", "user": {"uid": 0, "gid": 0}, "args": ["-"]}}"#;
+        Self::bare(config, facts, |steps, _| {
+            let caller = steps.hand(Handed::Caller);
+            steps.push(Step::Detach {});
+            steps.push(Step::Watch { caller });
+            Ok(())
+        })
+    }
+
     fn bare(config: &[u8], facts: &HostFacts, last: impl FnOnce(&mut Builder, &Spec) -> Result<()>) -> Result<Self> {
         let config = Config::parse(config)?;
         let spaces = namespaces::Namespaces::new(&config.spec, facts)?;

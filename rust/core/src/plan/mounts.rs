@@ -131,7 +131,7 @@ impl<'a> Wanted<'a> {
         // In another user namespace init may not reach the source (a 0700 directory above it), or copy what is locked: the caller does.
         let recursive = self.options.recursive;
         let fd = match spaces.other_user() {
-            true => steps.hand(Handed::Tree { path: self.source.clone().into(), recursive }),
+            true => steps.hand(Handed::Tree { path: self.source.clone().into(), recursive, hint: None }),
             false => NO_FD,
         };
         self.bind_of(steps, &self.source, fd, recursive)
@@ -158,7 +158,8 @@ impl<'a> Wanted<'a> {
 
     /// What a user namespace may not mount anew without the namespace that it shows, is taken from the host.
     fn bind_from_host(&self, steps: &mut Builder, source: &str) -> Result<()> {
-        let fd = steps.hand(Handed::Tree { path: source.into(), recursive: true });
+        let hint = Some("it is the host's: in another user namespace only one's own network, ipc or cgroup namespace can be mounted anew");
+        let fd = steps.hand(Handed::Tree { path: source.into(), recursive: true, hint });
         self.bind_of(steps, source, fd, true)
     }
 

@@ -16,7 +16,7 @@ use crate::oci::{plain_path, CapabilitySet, Config};
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// linux/resource.h, in the order of the spec's names.
-fn rlimit_number(kind: PosixRlimitType) -> u64 {
+pub fn rlimit_number(kind: PosixRlimitType) -> u64 {
     let number = match kind {
         PosixRlimitType::RlimitCpu => libc::RLIMIT_CPU,
         PosixRlimitType::RlimitFsize => libc::RLIMIT_FSIZE,

@@ -57,6 +57,27 @@ pub fn new_mount(kind: &CStr, options: &[(&str, &str)]) -> Result<OwnedFd> {
     owned(unsafe { libc::syscall(libc::SYS_fsmount, context.as_raw_fd(), CLOEXEC, 0) })
 }
 
+/// The command starts with every disposition default (CPython ignores SIGPIPE and SIGXFSZ, and ignored signals survive execve), and
+/// without those descriptors after stdio that the caller left inheritable.
+pub fn start_clean(command: &mut std::process::Command) {
+    use std::os::unix::process::CommandExt;
+    const LAST_SIGNAL: libc::c_int = 64;
+    // The kernel's struct sigaction: SIG_DFL, no flags, no mask. libc's own call refuses the signals that it keeps for itself.
+    const DEFAULT: [u64; 4] = [0; 4];
+    let clean = || {
+        for signal in (1..=LAST_SIGNAL).filter(|signal| !matches!(*signal, libc::SIGKILL | libc::SIGSTOP)) {
+            let nothing = std::ptr::null::<u64>();
+            // SAFETY: DEFAULT lives past the call and is as large as the kernel's struct, whose mask has 8 bytes.
+            checked(unsafe { libc::syscall(libc::SYS_rt_sigaction, signal, DEFAULT.as_ptr(), nothing, 8) })?;
+        }
+        // SAFETY: no pointers.
+        checked(unsafe { libc::syscall(libc::SYS_close_range, 3, libc::c_uint::MAX, libc::CLOSE_RANGE_CLOEXEC) })?;
+        Ok(())
+    };
+    // SAFETY: between fork and exec the closure makes system calls only; it neither allocates nor takes a lock.
+    unsafe { command.pre_exec(clean) };
+}
+
 pub fn pidfd_open(pid: i32) -> Result<OwnedFd> {
     // SAFETY: no pointers.
     owned(unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) })

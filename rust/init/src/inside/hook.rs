@@ -32,7 +32,9 @@ fn execute(state: i32, path: &CStr, arguments: List<'_>, environment: List<'_>) 
         let (arguments, environment) = (Pointers::new(arguments)?, Pointers::new(environment)?);
         sys::duplicate_as(state, 0)?;
         sys::close_on_exec(3)?;
-        sys::default_signals()?;
+        // As a shell's: init's own is 0, for modes that are exactly the config's.
+        sys::umask(0o022)?;
+        sys::unblock_signals()?;
         Ok(sys::execve(path, &arguments, &environment))
     };
     // The exit status is all that the parent learns, by design: no text of a hook becomes text of ours.

@@ -1,7 +1,8 @@
 //! pyrt-init: carries a launch plan out inside the new namespaces, and becomes the user's program or stays above it as PID 1.
 //!
 //! `main` is the one loop · `sys` the system calls · `namespaces` · `root` (what becomes /) · `mounts` (what is mounted in it) · `resolve` (paths
-//! in it) · `terminal` · `identity` · `hook` · `program` (find, wait for start, execute) · `supervise` (PID 1 that stays).
+//! in it) · `terminal` · `identity` · `hook` · `program` (find, wait for start, execute) · `supervise` (PID 1 that stays) · `watch`
+//! (the process that ends what must not outlive the caller).
 #![no_std]
 #![no_main]
 #![deny(unsafe_code)]
@@ -17,6 +18,7 @@ mod supervise;
 #[allow(unsafe_code)]
 mod sys;
 mod terminal;
+mod watch;
 
 use core::ffi::CStr;
 
@@ -75,6 +77,8 @@ impl Init {
             Step::JoinNamespaces { pairs } => namespaces::join(self, pairs),
             Step::Fork { flags, cgroup } => namespaces::fork(self, flags, cgroup),
             Step::Hold { caller } => supervise::hold(self, self.fd(caller)),
+            Step::Detach {} => namespaces::detach(),
+            Step::Watch { caller } => watch::watch(self, self.fd(caller)),
             Step::Propagation { flags } => sys::mount_propagation(c"/", flags),
             Step::RootTree { fd, attributes } => root::tree(self, self.fd(fd), attributes),
             Step::Scratch { options } => root::scratch(self, options),
@@ -145,6 +149,7 @@ fn prepare() -> Result<Option<(Init, &'static [u8])>> {
     // Nobody with fewer privileges may look into this process: it still holds the caller's descriptors (CVE-2016-9962).
     sys::not_dumpable()?;
     sys::block_signals()?;
+    sys::default_dispositions()?;
     sys::umask(0)?;
     sys::set_name(c"pyrt-init")?;
     let mut fds = [-1; MAX_FDS];

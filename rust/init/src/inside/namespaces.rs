@@ -50,6 +50,14 @@ pub fn fork(init: &Init, flags: u64, cgroup: u64) -> Result<()> {
     }
 }
 
+/// The child goes on, with whoever adopts orphans as its parent.
+pub fn detach() -> Result<()> {
+    match sys::fork(0, None)? {
+        Some(_) => sys::exit(0),
+        None => sys::setsid(),
+    }
+}
+
 /// Writes a value below /proc/sys, through the procfs that was verified before anything of the container was mounted (CVE-2025-52881).
 pub fn sysctl(init: &Init, path: &CStr, value: &CStr) -> Result<()> {
     let file = sys::openat2(init.proc, path, O_WRONLY, RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_XDEV)?;

@@ -81,6 +81,6 @@ pub fn execute(init: &Init, step: u32, arguments: List<'_>, environment: List<'_
     init.send(Message { kind: kind::EXECUTING, step, ..Message::default() })?;
     // The socket too: its end tells the caller that the program runs.
     sys::close_on_exec(3 + init.kept)?;
-    sys::default_signals()?;
+    sys::unblock_signals()?;
     Err(sys::execve(program, &arguments, &environment))
 }

@@ -18,6 +18,8 @@ pub fn stay(init: &Init, caller: Option<i32>, subreaper: bool) -> Result<()> {
 }
 
 fn supervise(socket: i32, caller: Option<i32>, child: i32) -> Result<()> {
+    // Out of the caller's process group: what its terminal sends reaches the program once, from the caller.
+    sys::setsid()?;
     identity::keep_only_kill()?;
     let mut kept = [socket, caller.unwrap_or(socket)];
     kept.sort_unstable();

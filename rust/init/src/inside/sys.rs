@@ -188,6 +188,36 @@ pub fn mkdirat(directory: i32, path: &CStr, mode: u32) -> Result<()> {
     call!(__NR_mkdirat, directory, path.as_ptr(), mode).map(drop)
 }
 
+pub fn rmdir(directory: i32, path: &CStr) -> Result<()> {
+    call!(__NR_unlinkat, directory, path.as_ptr(), AT_REMOVEDIR).map(drop)
+}
+
+/// Entries of a directory into `buffer`, as getdents64(2) has them: how many bytes; 0 at the end.
+pub fn getdents(directory: i32, buffer: &mut [u8]) -> Result<usize> {
+    call!(__NR_getdents64, directory, buffer.as_mut_ptr(), buffer.len())
+}
+
+pub fn read(fd: i32, into: &mut [u8]) -> Result<usize> {
+    call!(__NR_read, fd, into.as_mut_ptr(), into.len())
+}
+
+/// The next message of a socket, `None` where none is there.
+pub fn receive_now(socket: i32, into: &mut [u8]) -> Result<Option<usize>> {
+    const MSG_DONTWAIT: u32 = 0x40;
+    match call!(__NR_recvfrom, socket, into.as_mut_ptr(), into.len(), MSG_DONTWAIT, 0, 0) {
+        Err(Failure { errno, .. }) if errno == linux_raw_sys::errno::EAGAIN as i32 => Ok(None),
+        other => other.map(Some),
+    }
+}
+
+/// Gives up the processor until the kernel says that a file of a pseudo file system has changed, or the time has passed.
+pub fn poll_change(fd: i32, milliseconds: i64) -> Result<()> {
+    const POLLPRI: i16 = 2;
+    let mut wanted = pollfd { fd, events: POLLPRI, revents: 0 };
+    let time = __kernel_timespec { tv_sec: milliseconds / 1000, tv_nsec: milliseconds % 1000 * 1_000_000 };
+    call!(__NR_ppoll, &raw mut wanted, 1, &raw const time, 0, 0).map(drop)
+}
+
 pub fn mknodat(directory: i32, path: &CStr, mode: u32, device: u32) -> Result<()> {
     call!(__NR_mknodat, directory, path.as_ptr(), mode, device).map(drop)
 }
@@ -444,14 +474,19 @@ pub fn block_signals() -> Result<()> {
     set_signal_mask(u64::MAX)
 }
 
-/// Every disposition default and none blocked: an ignored signal would survive execve (CPython ignores SIGPIPE and SIGXFSZ).
-pub fn default_signals() -> Result<()> {
+pub fn unblock_signals() -> Result<()> {
+    set_signal_mask(0)
+}
+
+/// Every disposition default. An ignored signal would survive execve (CPython ignores SIGPIPE and SIGXFSZ); an ignored SIGCHLD, which
+/// CLONE_CLEAR_SIGHAND leaves as it is, would also leave a PID 1 that stays nothing to wait for.
+pub fn default_dispositions() -> Result<()> {
     // SAFETY: all zero is a valid sigaction: SIG_DFL, no flags, no mask.
     let default: kernel_sigaction = unsafe { core::mem::zeroed() };
     for signal in (1..=_NSIG).filter(|signal| *signal != SIGKILL && *signal != SIGSTOP) {
         call!(__NR_rt_sigaction, signal, &raw const default, 0, size_of::<u64>())?;
     }
-    set_signal_mask(0)
+    Ok(())
 }
 
 fn set_signal_mask(mask: u64) -> Result<()> {
@@ -674,6 +709,16 @@ pub fn map(fd: i32, length: u64) -> Result<&'static [u8]> {
     let address = call!(__NR_mmap, 0, length, PROT_READ, MAP_PRIVATE, fd, 0)?;
     // SAFETY: the mapping is `length` bytes of a sealed memfd, so nobody can change or shorten it, and it is never unmapped.
     Ok(unsafe { core::slice::from_raw_parts(address as *const u8, length as usize) })
+}
+
+/// Room of `count` slots, of which only those that are touched take memory. For the rest of this process's life.
+pub fn slots<T>(count: usize) -> Result<&'static mut [T]> {
+    let size = count * size_of::<T>();
+    let flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE;
+    let address = call!(__NR_mmap, 0, size, PROT_READ | PROT_WRITE, flags, -1i32, 0)?;
+    // SAFETY: the mapping is as large as the slice, zeroed (which every `T` here takes as a value), aligned to a page, and known to
+    // nobody else.
+    Ok(unsafe { core::slice::from_raw_parts_mut(address as *mut T, count) })
 }
 
 /// An array of pointers to strings with a null at its end: argv, envp.

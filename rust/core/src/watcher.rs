@@ -1,0 +1,81 @@
+//! The watcher's other end: one process for each calling process, made when first needed, that removes what must not outlive the caller.
+//!
+//! Its own side is `rust/init/src/inside/watch.rs`.
+
+use std::io::IoSlice;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::Mutex;
+
+use nix::errno::Errno;
+use nix::sys::socket::{sendmsg, MsgFlags, UnixAddr};
+use pyrt_init::{kind, Message, WATCH_SIZE};
+
+use crate::cgroup::UNIFIED;
+use crate::error::{Context, Error, Result};
+use crate::host::HostFacts;
+use crate::launch::make_watcher;
+use crate::plan::LaunchPlan;
+
+struct Watcher {
+    /// Whose it is: a forked child makes its own.
+    owner: u32,
+    socket: OwnedFd,
+}
+
+static WATCHER: Mutex<Option<Watcher>> = Mutex::new(None);
+
+/// A cgroup that the watcher knows of, until dropped.
+#[derive(Debug)]
+pub struct Watched {
+    owner: u32,
+    number: u64,
+}
+
+/// Has the cgroup at `paths` ended and removed when the calling process ends.
+pub fn watch(paths: &[(String, String)]) -> Result<Watched> {
+    static NUMBER: AtomicU64 = AtomicU64::new(1);
+    let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+    let unified = paths.iter().find(|(key, _)| key == UNIFIED).map_or("", |(_, path)| path);
+    let mut text = format!("{unified}\0");
+    paths.iter().filter(|(key, _)| key != UNIFIED).for_each(|(_, path)| text.push_str(&format!("{path}\0")));
+    if text.len() > WATCH_SIZE - 16 {
+        return Err(Error::system("watch the cgroup", unified.to_owned(), Errno::ENAMETOOLONG));
+    }
+    send(Message { kind: kind::WATCH, value: number, ..Message::default() }, text.as_bytes(), true)?;
+    Ok(Watched { owner: std::process::id(), number })
+}
+
+impl Drop for Watched {
+    fn drop(&mut self) {
+        if self.owner == std::process::id() {
+            // A watcher that is gone has forgotten already.
+            let _ = send(Message { kind: kind::FORGET, value: self.number, ..Message::default() }, &[], false);
+        }
+    }
+}
+
+/// To this process's watcher; one that is missing, or was killed, is made anew where `make` says so.
+fn send(message: Message, text: &[u8], make: bool) -> Result<()> {
+    let mut watcher = WATCHER.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+    let owner = std::process::id();
+    if watcher.as_ref().is_none_or(|known| known.owner != owner) {
+        *watcher = None;
+    }
+    for _ in 0..2 {
+        if watcher.is_none() {
+            if !make {
+                return Ok(());
+            }
+            *watcher = Some(Watcher { owner, socket: make_watcher(&LaunchPlan::watching(HostFacts::get()?)?)? });
+        }
+        let Some(known) = watcher.as_ref() else { continue };
+        let head = message.to_bytes();
+        let parts = [IoSlice::new(&head), IoSlice::new(text)];
+        match sendmsg::<UnixAddr>(known.socket.as_raw_fd(), &parts, &[], MsgFlags::MSG_NOSIGNAL, None) {
+            Err(Errno::EPIPE | Errno::ECONNRESET) => *watcher = None,
+            sent => return sent.map(drop).op("tell the watcher"),
+        }
+    }
+    Err(Error::system("tell the watcher", None, Errno::EPIPE))
+}
