@@ -81,11 +81,26 @@ const READ_ONLY: &[&CStr] = &[c"proc/bus", c"proc/fs", c"proc/irq", c"proc/sys",
 const CAPABILITIES: u64 = 1 << 5 | 1 << 10 | 1 << 29;
 const OPEN_FILES: libc::rlimit = libc::rlimit { rlim_cur: 1024, rlim_max: 1024 };
 
-/// cgroup v1 controllers that each form joins.
-const LIBRARY_CONTROLLERS: &[&str] = &["memory", "pids"];
+/// cgroup v1 controllers that each form joins; devices because of the rule in `pyrt spec`.
+const LIBRARY_CONTROLLERS: &[&str] = &["memory", "pids", "devices"];
 const ENGINE_CONTROLLERS: &[&str] = &["memory", "cpu", "cpuacct", "pids", "blkio", "cpuset", "devices", "freezer"];
 /// A new cpuset of v1 is empty, and no process can join it before it has these (cpuset(7)).
 const CPUSET_FILES: [&str; 2] = ["cpuset.cpus", "cpuset.mems"];
+
+/// The rule of `pyrt spec`, and the devices that every container has: file and value, as runc and pyrt write them.
+const DEVICE_RULES: [(&str, &str); 11] = [
+    ("devices.deny", "a *:* rwm"),
+    ("devices.allow", "c *:* m"),
+    ("devices.allow", "b *:* m"),
+    ("devices.allow", "c 1:3 rwm"),
+    ("devices.allow", "c 1:5 rwm"),
+    ("devices.allow", "c 1:7 rwm"),
+    ("devices.allow", "c 1:8 rwm"),
+    ("devices.allow", "c 1:9 rwm"),
+    ("devices.allow", "c 5:0 rwm"),
+    ("devices.allow", "c 5:2 rwm"),
+    ("devices.allow", "c 136:* rwm"),
+];
 
 /// Which step of the child failed, and how. The child shares this memory.
 static FAILED: AtomicPtr<i8> = AtomicPtr::new(null_mut());
@@ -143,6 +158,9 @@ impl Hierarchies {
                         for name in CPUSET_FILES {
                             settings.push((name, fs::read_to_string(mount.join(name))?));
                         }
+                    }
+                    if names.contains(&"devices") {
+                        settings.extend(DEVICE_RULES.map(|(file, value)| (file, value.to_owned())));
                     }
                     found.v1.push(V1 { controllers: CString::new(names.join(","))?, mount, settings });
                 }

@@ -6,35 +6,48 @@ of these by `run(cgroup=...)`.
 
 import errno
 import os
+import threading
 
 from pyrt import _native
 from pyrt.limits import Limits, Usage
 from pyrt.ownership import Owned
 
 TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-_TOP = "/pyrt"
+_PREFIX = "pyrt-"
+"""Before the first name of a relative path, as before the ids of containers: at the root, pyrt's own are known by it."""
 _COUNTED = ("cpu", "memory", "pids")
 """Controllers that are joined even where no limit asks, so that usage is complete."""
 
+_made_above: set[str] = set()
+"""Cgroups that this process made only because one below them was asked for: they go with the last one that is in them."""
+_changing_above = threading.RLock()
+"""Held while those above are made or removed, so that each is known to be ours or not; again by a finaliser in the same thread."""
+
+
+def _renew_lock() -> None:
+    # Its holder may be a thread that a forked child does not have.
+    global _changing_above
+    _changing_above = threading.RLock()
+
+
+os.register_at_fork(after_in_child=_renew_lock)
+
 
 def below_root(path: str) -> str:
-    """A path below each hierarchy's root: "jobs/7" lies below pyrt's own cgroup, "/jobs/7" at the root.
+    """A path below each hierarchy's root: "/jobs/7" is that, and "jobs/7" is "/pyrt-jobs/7", which is nobody else's.
 
     Raises ValueError for a path that is empty, or has "." or ".." in it: that could leave where it is to be.
     """
     parts = [part for part in path.split("/") if part]
     if not parts or "." in parts or ".." in parts or "\0" in path:
         raise ValueError(f"cgroup path {path!r} is empty or has '.', '..' or NUL in it")
-    return "/" + "/".join(parts) if path.startswith("/") else f"{_TOP}/{'/'.join(parts)}"
+    return f"{'/' if path.startswith('/') else f'/{_PREFIX}'}{'/'.join(parts)}"
 
 
 def _above(path: str) -> list[str]:
-    """The cgroups between a path and pyrt's own, the lowest first."""
+    """The cgroups between a path and the root, the lowest first."""
     above = []
-    while (path := os.path.dirname(path)) not in ("/", _TOP):
+    while (path := os.path.dirname(path)) != "/":
         above.append(path)
     return above
 
@@ -42,26 +55,26 @@ def _above(path: str) -> list[str]:
 class Cgroup(Owned):
     """A cgroup of the caller's making. Leaving `with`, or `close()`, ends everything in it and removes it."""
 
-    __slots__ = ("_made_above", "_native", "limits", "path")
+    __slots__ = ("_native", "limits", "path")
 
     path: str
     """Its path below each hierarchy's root."""
     limits: Limits
     """What it was last given."""
 
-    def __init__(self, path: str, native: "_native.Cgroup", limits: Limits, *, made_above: "Sequence[str]" = ()) -> None:
-        """Take over a native cgroup, and those above it that were made for it; `create` makes one."""
+    def __init__(self, path: str, native: "_native.Cgroup", limits: Limits) -> None:
+        """Take over a native cgroup; `create` makes one."""
         super().__init__()
         self.path = path
         self.limits = limits
         self._native = native
-        self._made_above = made_above
         self._own()
 
     @classmethod
     def create(cls, path: str | os.PathLike[str], limits: Limits | None = None) -> "Cgroup":
-        """Make it with its limits. A relative path lies below pyrt's own cgroup.
+        """Make it with its limits, and those above it where they are missing. A relative path, "jobs/7", is "/pyrt-jobs/7".
 
+        What was made above it is removed with the last cgroup that this process has in it.
         Raises AlreadyExists, ValueError for a path with "..", HostError where no controller can enforce a limit, PermissionDenied.
         """
         path = below_root(os.fspath(path))
@@ -69,13 +82,11 @@ class Cgroup(Owned):
         host = _native.host_facts()["cgroup"]
         counted = [name for name in _COUNTED if name in host["controllers"]]
         mounts = host["mounts"].values()
-        # The native side takes over an empty one, as engines need it; but two owners of one would remove it from under each other.
-        if existing := next((mount + path for mount in mounts if os.path.isdir(mount + path)), None):
-            from pyrt.errors import AlreadyExists
-
-            raise AlreadyExists("create cgroup", existing, errno.EEXIST, "choose another path, or remove it")
-        missing = [above for above in _above(path) if not any(os.path.isdir(mount + above) for mount in mounts)]
-        return cls(path, _native.Cgroup.create(path, limits.resources(), controllers=counted), limits, made_above=missing)
+        with _changing_above:
+            missing = [above for above in _above(path) if not any(os.path.isdir(mount + above) for mount in mounts)]
+            native = _native.Cgroup.create(path, limits.resources(), controllers=counted)
+            _made_above.update(missing)
+        return cls(path, native, limits)
 
     @property
     def paths(self) -> dict[str, str]:
@@ -146,14 +157,24 @@ class Cgroup(Owned):
         self._native.remove()
         # Whoever keeps this object longer keeps no descriptor.
         del self._native
-        for above in self._made_above:
-            for mount in mounts:
-                try:
-                    os.rmdir(mount + above)
-                except OSError as failed:
-                    # Somebody made another one in it meanwhile, or took it away.
-                    if failed.errno not in (errno.EBUSY, errno.ENOTEMPTY, errno.ENOENT):
-                        raise
+        with _changing_above:
+            for above in _above(self.path):
+                # In every hierarchy, also where one is still in use: each has its own cgroups below.
+                if above in _made_above and all([_removed(mount + above) for mount in mounts]):
+                    _made_above.discard(above)
 
     def __repr__(self) -> str:
         return f"Cgroup({self.path!r}, {self.limits!r})"
+
+
+def _removed(directory: str) -> bool:
+    """Remove a cgroup that is empty. Whether it is gone: somebody may be in it, or have taken it away."""
+    try:
+        os.rmdir(directory)
+    except FileNotFoundError:
+        return True
+    except OSError as failed:
+        if failed.errno in (errno.EBUSY, errno.ENOTEMPTY):
+            return False
+        raise
+    return True

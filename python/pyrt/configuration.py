@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from typing import Any, Literal
 
+    from pyrt.hooks import Hooks
     from pyrt.options import ContainerOptions
 
 OPTIONS = frozenset(
@@ -93,10 +94,6 @@ class Configuration:
 
     def plan(self) -> "_native.LaunchPlan":
         """Have the native side check it and decide. Raises SpecError with the JSON path, and HostError."""
-        if self.overlay_dir is not None:
-            from pyrt.filesystem import make_layers
-
-            make_layers(self.overlay_dir)
         return _native.plan(
             _native.json_dumps(self.config).encode(),
             bundle=self.bundle,
@@ -110,6 +107,15 @@ class Configuration:
             preserve_fds=len(self.pass_fds),
             end_with_caller=True,
         )
+
+    def hooks(self, plan: "_native.LaunchPlan") -> "Hooks | None":
+        """Those that whoever launches it must run, where the configuration has any."""
+        if not self.config.get("hooks"):
+            return None
+        from pyrt.hooks import Hooks
+
+        state = {"ociVersion": plan.oci_version, "id": self.id, "bundle": self.bundle, "annotations": plan.annotations}
+        return Hooks(self.config, state)
 
 
 def configure(args: "Sequence[str] | None", options: "ContainerOptions", *, id: str | None = None, terminal: bool = False) -> Configuration:
@@ -164,6 +170,8 @@ def _apply(configuration: Configuration, args: "Sequence[str] | None", options: 
         configuration.overlay_size = size_bytes(size)
     _mounts(configuration, options)
     _namespaces(config, options, given)
+    if configuration.host_view is not None:
+        configuration.view = _view(config, configuration.host_view, options.get("here"))
     _process(configuration, args, options, given, root, terminal)
     if (cgroup := options.get("cgroup")) is not None:
         linux["cgroupsPath"] = f"{_cgroup_path(cgroup)}/{configuration.id}"
@@ -222,7 +230,7 @@ def _root(configuration: Configuration, options: "ContainerOptions", given: bool
         root = os.path.join(configuration.bundle, base.get("path") or "")
     else:
         configuration.host_view = host_view or view.DEFAULT
-        configuration.view = _view(configuration, configuration.host_view, options)
+        _mask(config, configuration.host_view)
         base = {**base, "path": "/"}
         if overlay is False:
             raise ValueError("overlay=False would write to the host itself: the host view is always copy-on-write")
@@ -254,14 +262,20 @@ def _directory(path: str) -> str:
     return path
 
 
-def _view(configuration: Configuration, host_view: view.HostView, options: "ContainerOptions") -> "_native.View":
+def _mask(config: "dict[str, Any]", host_view: view.HostView) -> None:
     if masked := host_view.masked:
-        linux = configuration.config["linux"]
+        linux = config["linux"]
         linux["maskedPaths"] = [*(linux.get("maskedPaths") or ()), *masked]
-    here = os.getcwd() if options.get("here") else None
-    if here == "/":
+
+
+def _view(config: "dict[str, Any]", host_view: view.HostView, here: bool | None) -> "_native.View":
+    """The host view of a container whose namespaces are decided: they say which network its /etc/hosts is of."""
+    directory = os.getcwd() if here else None
+    if directory == "/":
         raise ValueError("here=True in / would show the whole host; change to the directory that the command needs")
-    return host_view.native(here=here, host_network=options.get("network") == "host")
+    if any(entry["type"] == "network" for entry in config["linux"].get("namespaces") or ()):
+        return host_view.native(here=directory, hostname=config.get("hostname") or os.uname().nodename)
+    return host_view.native(here=directory)
 
 
 def _mounts(configuration: Configuration, options: "ContainerOptions") -> None:

@@ -69,8 +69,6 @@ class Overlay(Owned):
         self.lower = tuple(absolute(directory) for directory in lower)
         self.upper = None if upper is None else absolute(upper)
         limit = None if upper is not None else size_bytes(defaults.UPPER_SIZE if size is None else size)
-        if self.upper is not None:
-            make_layers(self.upper)
         self._fd = _native.overlay_mount(self.lower, upper_dir=self.upper, size=limit)
         self.path = OverlayPath(self)
         self._own()
@@ -91,20 +89,3 @@ class Overlay(Owned):
 
     def __repr__(self) -> str:
         return f"Overlay(lower={list(self.lower)!r}, upper={self.upper!r})"
-
-
-def make_layers(directory: str) -> None:
-    """Make what an overlay that keeps its changes needs below a directory, and the directory, where they are missing.
-
-    Raises Error and PermissionDenied.
-    """
-    for path in (directory, f"{directory}/upper", f"{directory}/work"):
-        try:
-            # The merged root has the upper directory's mode.
-            os.mkdir(path, 0o755)
-        except FileExistsError:
-            continue
-        except OSError as failed:
-            from pyrt.errors import from_os_error
-
-            raise from_os_error("make overlay directory", failed, path) from None

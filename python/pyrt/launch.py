@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from pyrt import _native
     from pyrt.exchange import Exchange
+    from pyrt.hooks import Hooks
     from pyrt.limits import Usage
     from pyrt.stdio import Stdio
 
@@ -29,16 +30,18 @@ class Launch(Owned):
     """A container that ends with the calling process, at the latest.
 
     stdio's ends of the pipes are this object's from now on. `process` is the native handle. Raises what the launch raises, and then
-    nothing is left.
+    nothing is left. warnings: the plan's, and failures of poststop hooks.
     """
 
-    __slots__ = ("_cgroup", "_own_pid_namespace", "process", "stdio")
+    __slots__ = ("_cgroup", "_hooks", "_own_pid_namespace", "process", "stdio", "warnings")
 
     process: "_native.Process"
 
-    def __init__(self, plan: "_native.LaunchPlan", stdio: "Stdio", pass_fds: "Sequence[int]" = ()) -> None:
+    def __init__(self, plan: "_native.LaunchPlan", stdio: "Stdio", pass_fds: "Sequence[int]" = (), hooks: "Hooks | None" = None) -> None:
         super().__init__()
         self.stdio = stdio
+        self.warnings = plan.warnings
+        self._hooks = hooks
         self._own_pid_namespace = plan.own_pid_namespace
         try:
             self.process = plan.launch(stdio=stdio.inside, pass_fds=pass_fds)
@@ -49,6 +52,12 @@ class Launch(Owned):
             raise
         finally:
             stdio.close_inside()
+        if hooks is not None:
+            try:
+                hooks.poststart(self.process.pid)
+            except BaseException:
+                self.close()
+                raise
 
     def communicate(self, exchange: "Exchange") -> int:
         """Feed the exchange until everything inside has ended or its deadline has passed, which ends it. Returns the return code."""
@@ -119,12 +128,14 @@ class Launch(Owned):
         self.process.kill()
 
     def finish(self) -> None:
-        """Remove the cgroup of a container that has ended, and close all descriptors."""
+        """Remove the cgroup of a container that has ended, run its poststop hooks, and close all descriptors."""
         self._check()
         self._owner = None
         try:
             if self._cgroup is not None:
                 self._cgroup.remove()
+            if self._hooks is not None:
+                self.warnings += self._hooks.poststop()
         finally:
             self.process.close()
             self.stdio.close()

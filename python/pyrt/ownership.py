@@ -70,13 +70,16 @@ class Owned:
         owner = getattr(self, "_owner", None)
         if owner is None or owner != os.getpid():
             return
-        self._owner = None
-        # Nothing can be imported any more while the interpreter ends.
-        if not sys.is_finalizing():
-            import warnings
+        try:
+            # Nothing can be imported any more while the interpreter ends.
+            if not sys.is_finalizing():
+                import warnings
 
-            warnings.warn(f"unclosed {self!r}", ResourceWarning, stacklevel=2, source=self)
-        self._abandon()
+                warnings.warn(f"unclosed {self!r}", ResourceWarning, stacklevel=2, source=self)
+        finally:
+            # Also where a filter makes the warning an exception.
+            self._owner = None
+            self._abandon()
 
     def __reduce__(self) -> "tuple[object, ...]":
         raise TypeError(f"{type(self).__name__} owns what this process holds, and cannot be pickled")

@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 
     from pyrt import _native
     from pyrt.causes import Cause
+    from pyrt.configuration import Configuration
     from pyrt.options import ContainerOptions, StrPath
     from pyrt.stdio import File
-    from pyrt.view import HostView
 
     Output = TypeVar("Output", bytes, str)
 else:
@@ -214,6 +214,8 @@ def run(  # noqa: F811 - the overloads are above
     Raises ContainerTimeout; with check, ContainerFailed; MissingExecutable where the command is not there; SpecError, HostError and
     other pyrt.Error where no container could be made. After any of them, Ctrl-C too, nothing is left.
     """
+    if timeout is not None and timeout != timeout:
+        raise ValueError("timeout is not a number")
     deadline = None if timeout is None else time.monotonic() + timeout
     if capture_output:
         if stdout is not None or stderr is not None:
@@ -232,7 +234,7 @@ def run(  # noqa: F811 - the overloads are above
         raise ValueError("stdin=PIPE has nobody to write to it: use input=")
     configuration = configure(_words(args), options)
     plan = configuration.plan()
-    launch = _launch(plan, Stdio(stdin, stdout, stderr), configuration.pass_fds, configuration.host_view)
+    launch = _launch(configuration, plan, Stdio(stdin, stdout, stderr))
     try:
         stdio = launch.stdio
         outputs = [descriptor for descriptor in (stdio.stdout, stdio.stderr) if descriptor is not None]
@@ -253,7 +255,7 @@ def run(  # noqa: F811 - the overloads are above
         output = [None if part is None else _text(part, encoding or TEXT_ENCODING, handler) for part in output]
     cause = exchange.cause(returncode, usage)
     completed: CompletedProcess[Any] = CompletedProcess(
-        configuration.config["process"]["args"], returncode, *output, usage=usage, cause=cause, warnings=plan.warnings
+        configuration.config["process"]["args"], returncode, *output, usage=usage, cause=cause, warnings=launch.warnings
     )
     if expired and timeout is not None:
         from pyrt.errors import ContainerTimeout
@@ -264,13 +266,14 @@ def run(  # noqa: F811 - the overloads are above
     return completed
 
 
-def _launch(plan: "_native.LaunchPlan", stdio: Stdio, pass_fds: "Sequence[int]", host_view: "HostView | None") -> Launch:
+def _launch(configuration: "Configuration", plan: "_native.LaunchPlan", stdio: Stdio) -> Launch:
+    host_view = configuration.host_view
     try:
-        return Launch(plan, stdio, pass_fds)
+        return Launch(plan, stdio, configuration.pass_fds, configuration.hooks(plan))
     except FileNotFoundError as error:
         from pyrt.errors import MissingExecutable
 
-        if host_view is None or not isinstance(error, MissingExecutable):
+        if host_view is None or not isinstance(error, MissingExecutable) or error.hint is not None:
             raise
         from pyrt.view import find_on_host
 

@@ -18,6 +18,10 @@ class ContainerTimeout(Error, subprocess.TimeoutExpired):
     result, cause and usage included, None where there is none (``Container.wait``).
     """
 
+    # Text where text was asked for; typeshed knows only bytes.
+    stdout: Any
+    stderr: Any
+
     def __init__(self, cmd: Any, timeout: float, output: Any = None, stderr: Any = None, *, result: Any = None) -> None:
         Error.__init__(self, f"{_name(cmd)} timed out after {timeout} seconds")
         self.args = (cmd, timeout, output, stderr)

@@ -32,9 +32,11 @@ def hold() -> None:
 
     Without this, one that comes between the launch and that wait would end the command and not the container.
     """
-    import _signal
+    import _signal  # type: ignore[import-not-found]  # typeshed has only signal
 
-    _signal.pthread_sigmask(_signal.SIG_BLOCK, {*range(1, LAST + 1)} - {number(name) for name in _OWN} - set(range(len(_NAMES) + 1, _FIRST_REAL_TIME)))
+    # The two between are the C library's own.
+    known = {*range(1, len(_NAMES) + 1), *range(_FIRST_REAL_TIME, LAST + 1)}
+    _signal.pthread_sigmask(_signal.SIG_BLOCK, known - {number(name) for name in _OWN})
 
 
 def number(signal: str | int) -> int:

@@ -451,7 +451,13 @@ def _make_root(root: str) -> None:
         if not parent:
             raise from_os_error("create state directory", error, root) from error
         _make_root(parent)
-        _make_root(root)
+        try:
+            posix.mkdir(root, 0o700)
+        except FileExistsError:
+            return
+        except OSError as again:
+            # Some file systems (procfs) answer ENOENT also where the directory above is there.
+            raise from_os_error("create state directory", again, root) from again
     except OSError as error:
         raise from_os_error("create state directory", error, root) from error
 

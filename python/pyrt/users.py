@@ -36,7 +36,9 @@ def resolve(
     """Find a user in the root file system `root`.
 
     user: a name, a uid, or "UID:GID" with names or numbers; None is root. A user that has an entry gets its group, its home and the
-    groups that name it; a uid that has none gets the gid of the same number, never root's. Raises NotFound for a name that is not there.
+    groups that name it, as at a login; a uid that has none gets the gid of the same number, never root's. A group that is said is the only
+    one. The groups have the gid among them (CVE-2022-36109), but for extra_groups, which are as they are said.
+    Raises NotFound for a name that is not there.
     """
     if isinstance(user, str) and ":" in user:
         user, _, named = user.partition(":")
@@ -46,15 +48,16 @@ def resolve(
     identity: Identity | None = None
     for name, entry_uid, entry_gid, home in _passwd(root):
         if name == user or (uid is not None and entry_uid == uid):
-            members = (gid for _, gid, users in _groups(root) if name in users and gid != entry_gid)
-            identity = Identity(entry_uid, entry_gid, dict.fromkeys(members), home)
+            members = (gid for _, gid, users in _groups(root) if name in users)
+            identity = Identity(entry_uid, entry_gid, dict.fromkeys((entry_gid, *members)), home)
             break
     if identity is None:
         if uid is None:
             raise _missing("user", user, root, "passwd")
-        identity = Identity(uid, uid)
+        identity = Identity(uid, uid, [uid])
     if group is not None and group != "":
         identity.gid = _gid(root, group)
+        identity.additional_gids = [identity.gid]
     if extra_groups is not None:
         identity.additional_gids = [_gid(root, extra) for extra in extra_groups]
     return identity

@@ -39,3 +39,8 @@ def value(pid: int, controller: str, *, v1: str, v2: str) -> str:
 def exists(path: str) -> bool:
     """Whether any hierarchy has a cgroup of that path."""
     return any((root / path.lstrip("/")).exists() for root in cgroup_mounts().roots)
+
+
+def matching(pattern: str) -> list[Path]:
+    """Directories of all hierarchies whose path below the root matches the shell pattern."""
+    return [path for root in cgroup_mounts().roots for path in root.glob(pattern)]

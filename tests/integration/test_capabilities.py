@@ -65,14 +65,14 @@ def test_an_execve_gives_root_the_whole_bounding_set(command: Command, bundle: B
 
 def test_inheritable_and_ambient_sets_are_as_the_config_says(command: Command, bundle: Bundle) -> None:
     ambient = WANTED[:2]
-    bundle.process["capabilities"] = {name: WANTED for name in CAPABILITY_SETS} | {"ambient": ambient}
+    bundle.process["capabilities"] = dict.fromkeys(CAPABILITY_SETS, WANTED) | {"ambient": ambient}
     assert inside(command, bundle) == masks(bounding=WANTED, permitted=WANTED, effective=WANTED, inheritable=WANTED, ambient=ambient)
 
 
 def test_a_user_other_than_root_has_only_what_is_ambient(command: Command, bundle: Bundle) -> None:
     ambient = WANTED[:1]
     bundle.process["user"] = {"uid": 1000, "gid": 1000}
-    bundle.process["capabilities"] = {name: WANTED for name in CAPABILITY_SETS} | {"ambient": ambient}
+    bundle.process["capabilities"] = dict.fromkeys(CAPABILITY_SETS, WANTED) | {"ambient": ambient}
     assert inside(command, bundle) == masks(bounding=WANTED, permitted=ambient, effective=ambient, inheritable=WANTED, ambient=ambient)
 
 
@@ -84,7 +84,7 @@ def test_a_user_other_than_root_without_ambient_ones_has_none(command: Command, 
 
 def test_every_capability_that_the_caller_holds_can_be_granted(command: Command, bundle: Bundle) -> None:
     every = tuple(sorted(held(), key=NUMBERS.__getitem__))
-    bundle.process["capabilities"] = {name: every for name in CAPABILITY_SETS}
+    bundle.process["capabilities"] = dict.fromkeys(CAPABILITY_SETS, every)
     assert inside(command, bundle) == {name: mask(every) for name in CAPABILITY_SETS}
 
 
@@ -126,9 +126,9 @@ def test_the_library_gives_a_user_other_than_root_none(rootfs: Path) -> None:
 
 
 def test_the_library_gives_a_user_what_is_asked_for_by_name(rootfs: Path) -> None:
-    said = pyrt.run(
-        ["cat", "/proc/self/status"], rootfs=rootfs, user=1000, capabilities=["net_bind_service"], capture_output=True, text=True, check=True
-    ).stdout
+    wanted = ["net_bind_service"]
+    done = pyrt.run(["cat", "/proc/self/status"], rootfs=rootfs, user=1000, capabilities=wanted, capture_output=True, text=True, check=True)
+    said = done.stdout
     assert sets(said) == dict.fromkeys(CAPABILITY_SETS, mask(["CAP_NET_BIND_SERVICE"]))
 
 

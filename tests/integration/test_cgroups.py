@@ -11,6 +11,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -84,14 +85,21 @@ def test_an_engine_s_bundle_gets_no_limit_that_it_does_not_name(command: Command
     assert pids_limit(pid) == "max"
 
 
+THROTTLED = """
+import glob, time
+files = glob.glob("/sys/fs/cgroup/cpu.stat") + glob.glob("/sys/fs/cgroup/cpu/cpu.stat")
+deadline, count = time.monotonic() + 10, 0
+while not count and time.monotonic() < deadline:
+    lines = dict(line.split() for line in open(files[0]))
+    count = int(lines["nr_throttled"])
+print(count > 0)
+"""
+
+
 @requires("cpu controller")
 def test_a_cpu_quota_throttles() -> None:
-    # A fifth of a processor: half a second of work takes two and a half; only counters are compared.
-    burn = "import time\nend = time.monotonic() + 1\nwhile time.monotonic() < end: pass"
-    done = pyrt.run(["python3", "-c", burn], cpus=0.2)
-    assert done.returncode == 0
-    assert done.usage.cpu_usec is not None
-    assert 50_000 < done.usage.cpu_usec < 600_000
+    done = pyrt.run(["python3", "-c", THROTTLED], cpus=0.2, capture_output=True, text=True)
+    assert (done.stdout, done.stderr) == ("True\n", "")
 
 
 @requires("cpu controller")
@@ -210,10 +218,10 @@ def test_limits_too_small_for_the_init_are_reported_as_that_limit(command: Comma
 
 
 @requires("pids controller")
-def test_a_pids_limit_too_small_for_the_init_is_reported_as_that_limit(rootfs: object) -> None:
+def test_a_pids_limit_too_small_for_the_init_is_reported_as_that_limit(rootfs: Path) -> None:
     # The library's init stays above its command: that takes two.
     with pytest.raises(pyrt.Error) as failure:
-        pyrt.run(["true"], rootfs=rootfs, pids=1)  # type: ignore[arg-type]
+        pyrt.run(["true"], rootfs=rootfs, pids=1)
     assert failure.value.errno == errno.EAGAIN
     assert "linux.resources.pids.limit" in str(failure.value)
 
@@ -286,19 +294,20 @@ def test_a_cgroup_object_freezes_and_thaws(group: pyrt.Cgroup) -> None:
     busy = subprocess.Popen(["sh", "-c", "while :; do :; done"])
     group.add(busy.pid)
     group.freeze()
-    assert group.frozen
+    frozen = [group.frozen]
     used = group.usage().cpu_usec
     time.sleep(0.05)
     assert group.usage().cpu_usec == used
     group.thaw()
-    assert not group.frozen
+    frozen.append(group.frozen)
     group.kill()
+    assert frozen == [True, False]
     assert busy.wait(10) == -signal.SIGKILL
 
 
 @LIMITED
 def test_a_cgroup_object_kills_all_that_is_in_it_frozen_or_not(group: pyrt.Cgroup) -> None:
-    tree = subprocess.Popen(["sh", "-c", "sleep 100 & sleep 100 & echo started; wait"], stdout=subprocess.PIPE, process_group=0)
+    tree = subprocess.Popen(["sh", "-c", "sleep 100 & sleep 100 & echo started; wait"], stdout=subprocess.PIPE)
     assert tree.stdout is not None
     group.add(tree.pid)
     group.freeze()
@@ -337,7 +346,7 @@ def test_leaving_a_cgroup_object_ends_what_is_in_it_and_removes_it() -> None:
 
 
 def test_a_cgroup_that_exists_is_refused(group: pyrt.Cgroup) -> None:
-    with pytest.raises(pyrt.AlreadyExists, match=f"{group.path}: file exists"):
+    with pytest.raises(pyrt.AlreadyExists, match=f"already exists: .*{group.path}"):
         pyrt.Cgroup.create(group.path)
 
 
@@ -359,5 +368,5 @@ def test_a_process_that_is_gone_cannot_be_added(group: pyrt.Cgroup) -> None:
 def test_containers_run_inside_a_cgroup_object_and_share_its_limits() -> None:
     with pyrt.Cgroup.create(f"/pyrt-test-{os.getpid()}", pyrt.Limits(memory="48M")) as shared:
         done = pyrt.run(["python3", "-c", EAT], cgroup=shared)
-        assert done.returncode == -signal.SIGKILL
-        assert (shared.usage().oom_kills or 0) >= 1
+        assert (done.returncode, done.cause, done.usage.oom_kills) == (-signal.SIGKILL, Cause.OOM, 1)
+        assert (shared.usage().memory_peak_bytes or 0) > 40 * MEBIBYTE

@@ -245,6 +245,21 @@ def test_spec_writes_a_config_that_runs_and_never_overwrites_one(command: Comman
     assert command("run", "--bundle", bundle.path, "spec").ok().stdout == "spec\n"
 
 
+def test_spec_rootless_is_for_a_user_namespace(command: Command, tmp_path: Path) -> None:
+    command("spec", "--rootless", "--bundle", tmp_path).ok()
+    linux = json.loads((tmp_path / "config.json").read_text())["linux"]
+    assert {"type": "user"} in linux["namespaces"]
+    assert (linux["uidMappings"][0]["containerID"], linux["gidMappings"][0]["containerID"]) == (0, 0)
+
+
+@pytest.mark.parametrize("option", [["--systemd-cgroup"], ["--cgroup-manager", "systemd"], ["--cgroup-manager=systemd"]], ids=" ".join)
+def test_systemd_s_cgroups_are_refused_by_name(command: Command, bundle: Bundle, option: list[str]) -> None:
+    done = command("run", "--bundle", bundle.args("true").path, "systemd", global_options=option)
+    assert done.status == 1
+    assert done.stderr == "pyrt: the systemd cgroup manager is not supported; use --cgroup-manager cgroupfs\n"
+    command("list", global_options=option).ok()
+
+
 # The people's exit codes
 
 
@@ -291,7 +306,7 @@ def test_a_missing_program_is_named_in_the_words_that_engines_match(command: Com
 
 
 def test_the_people_s_options_reach_the_command(command: Command, rootfs: Path) -> None:
-    options = ["--rootfs", rootfs, "--user", "1000:2000", "--env", "A=1", "-e", "B=2", "-w", "/tmp", "--hostname", "box", "-i"]
+    options = ["--rootfs", str(rootfs), "--user", "1000:2000", "--env", "A=1", "-e", "B=2", "-w", "/tmp", "--hostname", "box", "-i"]
     script = "id -u; id -g; echo $A$B; pwd; hostname"
     assert command("run", *options, "--", "sh", "-c", script).ok().stdout.split() == ["1000", "2000", "12", "/tmp", "box"]
 
@@ -302,7 +317,7 @@ def test_a_variable_without_a_value_is_passed_on(command: Command) -> None:
 
 def test_the_people_s_mounts_and_read_only_root(command: Command, rootfs: Path, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("of the host\n")
-    options = ["--rootfs", rootfs, "--read-only", "--mount", f"type=bind,src={tmp_path},dst=/mnt,ro", "--mount", "type=tmpfs,dst=/srv"]
+    options = ["--rootfs", str(rootfs), "--read-only", "--mount", f"type=bind,src={tmp_path},dst=/mnt,ro", "--mount", "type=tmpfs,dst=/srv"]
     done = command("run", *options, "--", "sh", "-c", "cat /mnt/file; touch /srv/new && echo written; touch /mnt/new /new").stdout
     assert done == "of the host\nwritten\n"
 

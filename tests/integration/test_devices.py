@@ -156,9 +156,10 @@ attempt(lambda: os.read(os.open(path, os.O_RDONLY), 43).decode())
 """
 
 
-def python(*words: object, **options: object) -> list[str]:
-    done = pyrt.run(["python3", "-c", READ_DEVICE, *map(str, words)], capture_output=True, text=True, check=True, **options)  # type: ignore[call-overload]
-    return list(done.stdout.splitlines())
+def attempts(device: Path, number: int) -> list[str]:
+    """What making that device, and opening it by its name, comes to in a default container."""
+    done = pyrt.run(["python3", "-c", READ_DEVICE, device, str(number)], capture_output=True, text=True, check=True)
+    return done.stdout.splitlines()
 
 
 @requires("loop device", "losetup")
@@ -171,7 +172,7 @@ def test_the_default_container_opens_no_device_of_the_host_though_the_host_s_roo
         assert os.read(descriptor, len(SECTOR)) == SECTOR
         os.close(descriptor)
     # None is shown, none can be made.
-    assert python(loop_device, number) == ["Operation not permitted", "No such file or directory"]
+    assert attempts(loop_device, number) == ["Operation not permitted", "No such file or directory"]
     # One that an image brings, or a shown directory holds, cannot be opened: the root is mounted nodev.
     image = pyrt.run(["head", "-c", "43", "/node"], rootfs=rootfs, capture_output=True, text=True)
     assert (image.returncode, image.stdout, "Permission denied" in image.stderr) == (1, "", True)
@@ -184,7 +185,8 @@ def test_a_directory_that_is_mounted_into_the_default_container_opens_no_device(
     source = rootfs.parent / "source"
     source.mkdir()
     os.mknod(source / "node", 0o666 | stat.S_IFBLK, os.stat(loop_device).st_rdev)
-    done = pyrt.run(["head", "-c", "43", "/mnt/node"], rootfs=rootfs, mounts=[f"type=bind,src={source},dst=/mnt"], capture_output=True, text=True)
+    mount = f"type=bind,src={source},dst=/mnt"
+    done = pyrt.run(["head", "-c", "43", "/mnt/node"], rootfs=rootfs, mounts=[mount], capture_output=True, text=True)
     assert (done.returncode, done.stdout, "Permission denied" in done.stderr) == (1, "", True)
 
 

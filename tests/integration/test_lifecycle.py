@@ -9,7 +9,6 @@ import json
 import os
 import re
 import signal
-import time
 from pathlib import Path
 
 import pytest
@@ -18,12 +17,11 @@ import pyrt
 from helpers import cgroups
 from helpers.bundles import Bundle
 from helpers.commands import Command
+from helpers.waiting import SOON, runs, until
 
 RFC_3339 = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{9}Z")
 TRAP = "trap 'exit 3' TERM; trap 'exit 4' USR1; echo ready; while :; do sleep 0.01; done"
 """A shell that ends with another status for each of two signals."""
-SOON = 10.0
-"""Seconds that something which happens at once may take on a busy machine."""
 
 
 def create(command: Command, bundle: Bundle, id: str, *args: str) -> None:
@@ -35,10 +33,7 @@ def status(command: Command, id: str) -> str:
 
 
 def wait_for(command: Command, id: str, wanted: str) -> None:
-    deadline = time.monotonic() + SOON
-    while (now := status(command, id)) != wanted:
-        assert time.monotonic() < deadline, f"{id} is {now}, not {wanted}"
-        time.sleep(0.01)
+    until(lambda: status(command, id) == wanted, f"{id} is {wanted}")
 
 
 # By the command
@@ -126,13 +121,12 @@ def test_kill_all_reaches_every_process(command: Command, bundle: Bundle) -> Non
     create(command, bundle, "all", "sh", "-c", "trap '' TERM; sleep 100 & sleep 100 & wait; sleep 100")
     command("start", "all").ok()
     pid = command("state", "all").ok().json["pid"]
-    deadline = time.monotonic() + SOON
-    while len(Path(f"/proc/{pid}/task/{pid}/children").read_text().split()) < 2:
-        assert time.monotonic() < deadline
-    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    listed = Path(f"/proc/{pid}/task/{pid}/children")
+    until(lambda: len(listed.read_text().split()) == 2, "both children are there")
+    children = listed.read_text().split()
     command("kill", "--all", "all", "KILL").ok()
     wait_for(command, "all", "stopped")
-    assert not [child for child in children if os.path.exists(f"/proc/{child}")]
+    assert not [child for child in children if runs(int(child))]
 
 
 def test_kill_of_a_created_container_ends_it(command: Command, bundle: Bundle) -> None:
@@ -146,7 +140,7 @@ def test_a_created_container_can_be_deleted(command: Command, bundle: Bundle) ->
     create(command, bundle, "created")
     pid = command("state", "created").ok().json["pid"]
     command("delete", "created").ok()
-    assert not os.path.exists(f"/proc/{pid}")
+    assert not runs(pid)
     assert not cgroups.exists("/pyrt-created")
 
 
@@ -232,8 +226,8 @@ def test_list_shows_all_containers(command: Command, bundle: Bundle) -> None:
 
 
 def test_regex_acts_on_all_that_match(command: Command, bundle: Bundle) -> None:
-    for id in ("web-1", "web-2", "db"):
-        create(command, bundle, id)
+    for name in ("web-1", "web-2", "db"):
+        create(command, bundle, name)
     command("kill", "--regex", "^web-", "KILL").ok()
     wait_for(command, "web-1", "stopped")
     wait_for(command, "web-2", "stopped")
@@ -252,12 +246,8 @@ def test_run_gives_the_exit_status_and_leaves_nothing(command: Command, bundle: 
 
 
 def test_run_gives_128_and_the_signal_where_one_ended_it(command: Command, bundle: Bundle) -> None:
-    # A PID 1 that does not handle a signal is not ended by it from inside: the fault is the kernel's own.
-    create_only = bundle.args("sleep", "100").path
-    process = command.start("run", "--bundle", create_only, "signalled")
-    deadline = time.monotonic() + SOON
-    while command("kill", "signalled", "KILL").status:
-        assert time.monotonic() < deadline
+    process = command.start("run", "--bundle", bundle.args("sleep", "100").path, "signalled")
+    until(lambda: command("kill", "signalled", "KILL").status == 0, "it is there")
     assert process.wait(SOON) == 128 + signal.SIGKILL
 
 
@@ -276,9 +266,7 @@ def test_run_keep_leaves_the_stopped_container(command: Command, bundle: Bundle)
 def test_run_passes_its_own_signals_on(command: Command, bundle: Bundle, tmp_path: Path) -> None:
     with (tmp_path / "output").open("w") as output:
         process = command.start("run", "--bundle", bundle.shell(TRAP).path, "passed", stdout=output)
-        deadline = time.monotonic() + SOON
-        while (tmp_path / "output").read_text() != "ready\n":
-            assert time.monotonic() < deadline
+        until(lambda: (tmp_path / "output").read_text() == "ready\n", "it runs")
         process.send_signal(signal.SIGUSR1)
         assert process.wait(SOON) == 4
 
@@ -335,7 +323,7 @@ def test_unreadable_state_is_named_and_delete_force_removes_it(command: Command,
     listed = command("list", "--format", "json").ok()
     assert (listed.json, "broken" in listed.stderr) == ([], True)
     command("delete", "--force", "broken").ok()
-    assert not os.path.exists(f"/proc/{pid}")
+    assert not runs(pid)
     assert not cgroups.exists("/pyrt-broken")
 
 
@@ -348,8 +336,7 @@ def test_the_library_goes_the_same_way(runtime: pyrt.Runtime, bundle: Bundle) ->
     assert [found.id for found in runtime.list()] == ["library"]
     container.start()
     assert container.wait(timeout=SOON) == 6
-    assert container.status == "stopped"
-    assert (container.pid, container.state()["pid"]) == (0, 0)
+    assert (container.state()["status"], container.state()["pid"], container.pid) == ("stopped", 0, 0)
     container.delete()
     assert runtime.list() == []
     with pytest.raises(pyrt.NotFound, match="container does not exist: library"):

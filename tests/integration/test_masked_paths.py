@@ -41,7 +41,6 @@ def test_several_masked_directories_are_all_covered(command: Command, writable: 
 
 
 def test_a_masked_path_that_is_missing_is_fine(command: Command, bundle: Bundle) -> None:
-    bundle.linux["maskedPaths"] = ["/no/such/path", "/etc/passwd/below"]
     bundle.linux["maskedPaths"] = ["/no/such/path"]
     assert output(command, bundle, "echo runs") == "runs\n"
 
@@ -53,14 +52,14 @@ def test_a_masked_symbolic_link_cannot_cover_anything_outside(command: Command, 
 
 
 def test_the_default_masks_hide_what_tells_of_the_machine(command: Command, bundle: Bundle) -> None:
-    script = "for path in /proc/keys /proc/timer_list /proc/kcore /proc/interrupts; do [ -e $path ] && wc -c < $path; done; ls -A /sys/firmware"
-    assert set(output(command, bundle, script).split()) <= {"0"}
+    script = "for path in /proc/keys /proc/timer_list /proc/kcore /proc/interrupts; do [ -e $path ] && wc -c < $path; done"
+    assert set(output(command, bundle, f"{script}; ls -A /sys/firmware").split()) <= {"0"}
 
 
 def test_a_read_only_path_can_be_read_and_not_written(command: Command, writable: Bundle) -> None:
     writable.linux["readonlyPaths"] = ["/etc", "/proc/sys"]
-    script = "head -c 4 /etc/passwd; echo; touch /etc/new || echo x > /proc/sys/kernel/hostname || echo refused; touch /srv/new && echo written"
-    assert output(command, writable, f"({script}) 2>/dev/null").split() == ["root", "refused", "written"]
+    script = "touch /etc/new || echo x > /proc/sys/kernel/hostname || echo refused; touch /srv/new && echo written"
+    assert output(command, writable, f"head -c 4 /etc/passwd; echo; ({script}) 2>/dev/null").split() == ["root", "refused", "written"]
 
 
 def test_a_read_only_path_takes_the_mounts_below_it_along(command: Command, writable: Bundle) -> None:

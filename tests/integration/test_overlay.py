@@ -8,6 +8,7 @@ from __future__ import annotations
 import errno
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -15,6 +16,11 @@ import pyrt
 from helpers.bundles import Bundle
 from helpers.commands import Command
 from helpers.mountinfo import MOUNTINFO
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from pyrt.options import ContainerOptions
 
 
 def tree(directory: Path) -> dict[str, tuple[int, int, float]]:
@@ -27,8 +33,8 @@ def tree(directory: Path) -> dict[str, tuple[int, int, float]]:
     return found
 
 
-def shell(script: str, **options: object) -> pyrt.CompletedProcess[str]:
-    return pyrt.run(["sh", "-c", script], capture_output=True, text=True, **options)  # type: ignore[call-overload,no-any-return]
+def shell(script: str, **options: Unpack[ContainerOptions]) -> pyrt.CompletedProcess[str]:
+    return pyrt.run(["sh", "-c", script], capture_output=True, text=True, **options)
 
 
 CHANGE = "echo new > /new; echo changed > /etc/passwd; rm /etc/group; rm -r /srv; mkdir /bin/deeper; chmod 700 /tmp"

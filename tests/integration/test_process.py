@@ -11,6 +11,7 @@ import signal
 import subprocess
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -32,14 +33,14 @@ LIMITS = {
 }
 
 
-def output(*args: str, rootfs: Path, **options: object) -> str:
+def output(*args: str, rootfs: Path, **options: Any) -> str:
     """What the command wrote, in the library's form."""
-    done = pyrt.run(args, rootfs=rootfs, capture_output=True, text=True, check=True, **options)  # type: ignore[arg-type]
+    done = pyrt.run(args, rootfs=rootfs, capture_output=True, text=True, check=True, **options)
     assert done.stderr == ""
-    return str(done.stdout)
+    return done.stdout
 
 
-def until_it_forwards(process: "subprocess.Popen[str]", out: int) -> None:
+def until_it_forwards(process: subprocess.Popen[str], out: int) -> None:
     """Until the program has written something, and the command reads signals instead of dying of them."""
     terminate = 1 << signal.SIGTERM - 1
     while os.fstat(out).st_size == 0 or not int(status_of(process.pid)["SigBlk"], 16) & terminate:
@@ -129,7 +130,8 @@ def test_resource_limits_are_the_configs(command: Command, bundle: Bundle) -> No
     bundle.process["rlimits"] = [{"type": name, "soft": soft, "hard": hard} for name, (_, soft, hard) in LIMITS.items()]
     lines = engine.run(command, bundle, "cat", "/proc/self/limits").ok().stdout.splitlines()
     found = {line[:26].strip(): line[26:].split()[:2] for line in lines}
-    assert {words: found[words] for words, _, _ in LIMITS.values()} == {words: [str(soft), str(hard)] for words, soft, hard in LIMITS.values()}
+    for words, soft, hard in LIMITS.values():
+        assert (words, found[words]) == (words, [str(soft), str(hard)])
 
 
 def test_a_limit_above_its_hard_limit_is_refused_by_its_place(command: Command, bundle: Bundle) -> None:
@@ -148,7 +150,8 @@ def test_a_limit_that_the_caller_may_not_raise_is_named(command: Command, bundle
     bundle.process["rlimits"] = [{"type": "RLIMIT_NOFILE", "soft": hard + 1, "hard": hard + 1}]
     said = engine.refused(engine.run(command, bundle, "true"))
     assert said == (
-        "set resource limit RLIMIT_NOFILE: operation not permitted (EPERM); raising a hard limit needs CAP_SYS_RESOURCE, which the caller lacks"
+        "set resource limit RLIMIT_NOFILE: operation not permitted (EPERM); "
+        "raising a hard limit needs CAP_SYS_RESOURCE, which the caller lacks"
     )
 
 
@@ -199,7 +202,8 @@ def test_no_descriptor_but_stdio_is_inherited(command: Command, bundle: Bundle, 
 def test_kept_descriptors_start_at_3_in_their_order(rootfs: Path, init: bool) -> None:
     with tempfile.TemporaryFile("w+") as first, tempfile.TemporaryFile("w+") as second:
         passed = [second.fileno(), first.fileno()]
-        assert output("sh", "-c", "echo three >&3; echo four >&4; [ ! -e /proc/self/fd/5 ]", rootfs=rootfs, pass_fds=passed, init=init) == ""
+        script = "echo three >&3; echo four >&4; [ ! -e /proc/self/fd/5 ]"
+        pyrt.run(["sh", "-c", script], rootfs=rootfs, pass_fds=passed, init=init, check=True)
         for file, said in ((second, "three\n"), (first, "four\n")):
             file.seek(0)
             assert file.read() == said
@@ -209,7 +213,7 @@ def test_many_kept_descriptors_change_places_without_loss(rootfs: Path) -> None:
     files = [tempfile.TemporaryFile("w+") for _ in range(20)]  # noqa: SIM115 - closed below
     try:
         passed = [file.fileno() for file in reversed(files)]
-        output("sh", "-c", "fd=3; while [ $fd -lt 23 ]; do eval \"echo $fd >&$fd\"; fd=$((fd+1)); done", rootfs=rootfs, pass_fds=passed)
+        output("sh", "-c", 'fd=3; while [ $fd -lt 23 ]; do eval "echo $fd >&$fd"; fd=$((fd+1)); done', rootfs=rootfs, pass_fds=passed)
         for number, file in enumerate(reversed(files), 3):
             file.seek(0)
             assert file.read() == f"{number}\n"
@@ -220,7 +224,8 @@ def test_many_kept_descriptors_change_places_without_loss(rootfs: Path) -> None:
 
 def test_preserve_fds_keeps_so_many_after_stdio(command: Command, bundle: Bundle, tmp_path: Path) -> None:
     kept = tmp_path / "kept"
-    line = [PYRT, "--root", command.root, "run", "--bundle", bundle.shell("echo kept >&3; ls /proc/self/fd").path, "--preserve-fds", "1", "c"]
+    bundle.shell("echo kept >&3; ls /proc/self/fd")
+    line = [str(PYRT), "--root", str(command.root), "run", "--bundle", str(bundle.path), "--preserve-fds", "1", "c"]
     done = subprocess.run(["sh", "-c", f'exec "$@" 3>{kept} 4>&3', "sh", *line], capture_output=True, text=True, check=True)
     assert kept.read_text() == "kept\n"
     # 4 is ls's own: it reads the directory.

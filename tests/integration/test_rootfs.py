@@ -60,7 +60,9 @@ def test_the_parent_of_the_root_is_the_root(command: Command, bundle: Bundle, fl
 
 def test_without_pivot_the_container_works_and_is_read_only_where_asked(command: Command, bundle: Bundle) -> None:
     bundle.spec["root"]["readonly"] = True
-    assert output(command, bundle, "touch /file 2>/dev/null || echo refused; ls /proc/self/comm", "--no-pivot") == "refused\n/proc/self/comm\n"
+    assert (
+        output(command, bundle, "touch /file 2>/dev/null || echo refused; ls /proc/self/comm", "--no-pivot") == "refused\n/proc/self/comm\n"
+    )
 
 
 def test_without_pivot_the_host_s_proc_and_sys_cannot_be_reached(command: Command, bundle: Bundle) -> None:

@@ -80,7 +80,7 @@ def test_capabilities_are_the_configs_and_nothing_is_inheritable(command: Comman
     """CVE-2022-29162: init needs inheritable and ambient sets to survive its own exec; the container must not see them."""
     bundle, container, _ = mapped
     wanted = ["CAP_CHOWN", "CAP_NET_ADMIN", "CAP_SYS_ADMIN"]
-    bundle.process["capabilities"] = {name: wanted for name in ("bounding", "effective", "permitted")}
+    bundle.process["capabilities"] = dict.fromkeys(("bounding", "effective", "permitted"), wanted)
     bundle.process["noNewPrivileges"] = False
     said = status(engine.run(command, bundle, "cat", "/proc/self/status").ok().stdout)
     # An execve of a user other than root keeps only what is ambient.
@@ -98,7 +98,7 @@ def test_every_capability_may_be_granted_even_those_that_the_caller_lacks(comman
     map_ids(bundle, 0, HOST_ID, SIZE)
     last = int(Path("/proc/sys/kernel/cap_last_cap").read_text())
     every = [name for name, number in NUMBERS.items() if number <= last]
-    bundle.process["capabilities"] = {name: every for name in ("bounding", "effective", "permitted", "inheritable", "ambient")}
+    bundle.process["capabilities"] = dict.fromkeys(("bounding", "effective", "permitted", "inheritable", "ambient"), every)
     result = engine.run(command, bundle, "cat", "/proc/self/status").ok()
     said = status(result.stdout)
     assert {said[name] for name in ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb")} == {mask(every)}
@@ -108,7 +108,7 @@ def test_every_capability_may_be_granted_even_those_that_the_caller_lacks(comman
 def test_ambient_capabilities_reach_a_user_other_than_root(command: Command, bundle: Bundle) -> None:
     map_ids(bundle, 1000, HOST_ID, 10)
     wanted = ["CAP_NET_BIND_SERVICE"]
-    bundle.process["capabilities"] = {name: wanted for name in ("bounding", "effective", "permitted", "inheritable", "ambient")}
+    bundle.process["capabilities"] = dict.fromkeys(("bounding", "effective", "permitted", "inheritable", "ambient"), wanted)
     said = status(engine.run(command, bundle, "cat", "/proc/self/status").ok().stdout)
     assert said["CapEff"] == said["CapAmb"] == mask(wanted)
 
@@ -117,10 +117,10 @@ def test_default_devices_are_the_hosts_own_and_work(command: Command, mapped: tu
     """mknod(2) is refused there, so they are bind mounted."""
     bundle, _, _ = mapped
     names = " ".join(DEVICES)
-    script = f"cd /dev; for name in {names}; do stat -c '%t,%T' $name; done; echo x > null && head -c 3 zero | wc -c; ls /proc/self/mountinfo"
+    script = f"cd /dev; for name in {names}; do stat -c '%t,%T' $name; done; echo x > null && head -c 3 zero | wc -c"
     said = engine.shell(command, bundle, script).ok().stdout.split()
     assert said[: len(DEVICES)] == [f"{major:x},{minor:x}" for major, minor in DEVICES.values()]
-    assert said[len(DEVICES)] == "3"
+    assert said[len(DEVICES) :] == ["3"]
 
 
 def test_proc_and_sys_are_mounted_anew(command: Command, mapped: tuple[Bundle, int, int]) -> None:

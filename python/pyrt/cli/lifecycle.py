@@ -5,10 +5,10 @@ Here is what an engine hands over beside the bundle: descriptors, the console so
 Neighbours: ``Runtime.create`` does the work and undoes it on failure; ``people`` is the form with `--`.
 """
 
+import errno
 import posix
 import sys
 
-from pyrt import signals
 from pyrt.errors import Error, HostError, SpecError, from_os_error
 from pyrt.state import replace_file
 
@@ -40,6 +40,8 @@ def run(line: "Line", settings: "Globals") -> int:
     """0 when detached, else the exit status of the container, 128 + n where signal n ended it."""
     detach = line.options.flag("detach")
     if not detach:
+        from pyrt import signals
+
         signals.hold()
     container = _make(line, settings, start=True, attached=not detach)
     if detach:
@@ -107,9 +109,12 @@ def _write_pid_file(path: str, pid: int) -> None:
 def _check_open(descriptors: range) -> None:
     for descriptor in descriptors:
         try:
-            posix.fstat(descriptor)
-        except OSError as error:
-            raise SpecError(f"descriptor {descriptor} is to be preserved, but is not open", errno=error.errno) from error
+            inherited = posix.get_inheritable(descriptor)
+        except OSError:
+            inherited = False
+        # What is closed at an exec was not there at ours: it is pyrt's own (the log), and never the container's.
+        if not inherited:
+            raise SpecError(f"descriptor {descriptor} is to be preserved, but is not open", errno=errno.EBADF)
 
 
 def _listen_descriptors() -> int:

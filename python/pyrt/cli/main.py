@@ -92,9 +92,11 @@ def command() -> "NoReturn":
     """The whole process: `main`, and its end, without the interpreter's tidying up, which takes as long as a verb."""
     _open_stdio()
     status = main()
-    for stream in (sys.stdout, sys.stderr):
+    for stream in (sys.__stdout__, sys.__stderr__):
         try:
-            stream.flush()
+            # None where the caller closed its descriptor.
+            if stream is not None:
+                stream.flush()
         except OSError:
             # What was to be read is lost, and the reader with it; only the status can still tell.
             status = status or FAILED

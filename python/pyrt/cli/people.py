@@ -139,10 +139,11 @@ def _run(said: "dict[str, Any]", command: list[str], settings: "Globals") -> int
 
         check_id(name)
     plan = (configuration := configure(command, _options(said, terminal), id=name, terminal=terminal)).plan()
-    for warning in plan.warnings:
-        settings.messages.warning(warning)
     signals.hold()
     with Launch(plan, Stdio(stdin=0), configuration.pass_fds) as launch:
+        # Not before: where it fails, the reason is the one line that counts.
+        for warning in plan.warnings:
+            settings.messages.warning(warning)
         status = launch.process.foreground(terminal=terminal, timeout=said.get("timeout"))
         if status is None:
             return TIMED_OUT
@@ -237,7 +238,7 @@ def _flags(word: str) -> "list[tuple[Option, str | None]]":
 
 def _hinted(error: ExecutableError, said: "dict[str, Any]") -> str:
     """The error with what to do about it, in the words of this command line."""
-    if not isinstance(error, MissingExecutable) or "rootfs" in said:
+    if not isinstance(error, MissingExecutable) or error.hint is not None or "rootfs" in said:
         return str(error)
     from pyrt.view import DEFAULT, find_on_host
 

@@ -10,7 +10,7 @@ use serde_json::{json, Value};
 
 use crate::error::{Context, Error, Kind, Result};
 use crate::host::HostFacts;
-use crate::launch::{launch, make_mount, Lent};
+use crate::launch::{launch, make_layers, make_mount, Lent};
 use crate::plan::{escaped, LaunchPlan, Overlay, SCRATCH_SIZE};
 use crate::sys;
 
@@ -84,8 +84,9 @@ pub fn create_namespaces(wanted: &WantedNamespaces) -> Result<MadeNamespaces> {
     let files = kinds.into_iter().map(open).collect::<Result<Vec<_>>>();
     match files {
         Ok(files) if wanted.kinds.iter().any(|kind| kind == "pid") => {
-            let pidfd = holder.pidfd().try_clone_to_owned().op("keep the namespaces")?;
-            Ok(MadeNamespaces { files, keeper: Some((holder.pid, pidfd)) })
+            let pid = holder.pid;
+            let pidfd = holder.disown().op("keep the namespaces")?;
+            Ok(MadeNamespaces { files, keeper: Some((pid, pidfd)) })
         }
         // The descriptors hold them from here on.
         files => holder.kill().and(files).map(|files| MadeNamespaces { files, keeper: None }),
@@ -137,7 +138,10 @@ pub fn mount_overlay(lower: &[PathBuf], upper: Option<&Path>, size: Option<u64>)
 /// By the caller itself: such a mount can be copied into containers, since Linux 6.15.
 fn mount_here(lower: &[PathBuf], upper: Option<&Path>, size: Option<u64>) -> Result<OwnedFd> {
     let scratch = match upper {
-        Some(_) => None,
+        Some(directory) => {
+            make_layers(directory, &lower[0])?;
+            None
+        }
         None => {
             let size = size.unwrap_or(SCRATCH_SIZE).to_string();
             let tmpfs = sys::new_mount(c"tmpfs", &[("size", &size), ("mode", "755")]).op("mount tmpfs for the upper layer")?;

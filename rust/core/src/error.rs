@@ -108,9 +108,11 @@ impl fmt::Display for Error {
     }
 }
 
-/// errno's own words in lower case, as engines match them.
+/// errno's own words in lower case: the C library's, which engines match; nix has others for some.
 pub fn words(errno: Errno) -> String {
-    errno.desc().to_lowercase()
+    let text = std::io::Error::from_raw_os_error(errno as i32).to_string();
+    // std's own addition.
+    text.split(" (os error").next().unwrap_or(&text).to_lowercase()
 }
 
 /// What errno's own words do not say, keyed by how the operation begins.
@@ -118,6 +120,7 @@ fn hint(operation: &str, errno: Errno) -> Option<&'static str> {
     const TABLE: &[(&str, Errno, &str)] = &[
         ("mount", Errno::ENOSPC, "the limit of mounts is reached (/proc/sys/fs/mount-max), not the disk"),
         ("mount overlay", Errno::EINVAL, "overlays nest two deep at most, and upper and work must be one file system"),
+        ("mount overlay", Errno::EACCES, "a directory above the root is closed to the users of the user namespace: open it, or use no overlay"),
         ("set resource limit", Errno::EPERM, "raising a hard limit needs CAP_SYS_RESOURCE, which the caller lacks"),
         ("create namespaces", Errno::ENOSPC, "a limit below /proc/sys/user/max_*_namespaces is reached, not the disk"),
         ("create namespaces", Errno::EPERM, "run as root, or ask for a user namespace"),

@@ -26,7 +26,9 @@ impl HostFacts {
     /// Read when first asked for. A process whose privileges or cgroup mounts change later keeps the first answer.
     pub fn get() -> Result<&'static HostFacts> {
         static FACTS: OnceLock<Result<HostFacts>> = OnceLock::new();
-        FACTS.get_or_init(HostFacts::read).as_ref().map_err(Clone::clone)
+        // Read outside the lock: a child that is forked meanwhile would wait for it for ever.
+        let facts = FACTS.get().map_or_else(|| Err(HostFacts::read()), Ok);
+        facts.unwrap_or_else(|read| FACTS.get_or_init(|| read)).as_ref().map_err(Clone::clone)
     }
 
     fn read() -> Result<HostFacts> {

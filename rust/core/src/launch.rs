@@ -16,7 +16,7 @@ use pyrt_init::{kind, meet, Hello, Message, MAX_FDS, MESSAGE_SIZE};
 use serde_json::json;
 
 use crate::cgroup::Cgroup;
-use crate::error::{Context, Error, Result};
+use crate::error::{Context, Error, Kind, Result};
 use crate::plan::{run_stage, Handed, HookStage, LaunchPlan, Overlay, StatusFile};
 use crate::process::{Lifetime, Process};
 use crate::sys::{self, Clone};
@@ -41,9 +41,7 @@ pub fn launch(plan: &LaunchPlan, lent: &Lent<'_>) -> Result<Process> {
         return Err(Error::system("keep descriptors", None, Errno::EINVAL));
     }
     if let Overlay::Keep { directory } = &plan.options.overlay {
-        for layer in ["upper", "work"].map(|name| directory.join(name)) {
-            std::fs::create_dir_all(&layer).at("make directory", layer.to_string_lossy())?;
-        }
+        make_layers(directory, &plan.rootfs)?;
     }
     // Before the cgroup is there: whenever the caller is killed from now on, somebody knows what to remove.
     let watched = match &plan.cgroup {
@@ -54,6 +52,19 @@ pub fn launch(plan: &LaunchPlan, lent: &Lent<'_>) -> Result<Process> {
     let mut launch = Launch::new(plan, lent, cgroup);
     launch.watched = watched;
     launch.run()
+}
+
+/// upper/ and work/ below a directory, where they are missing. The merged root has the upper one's mode: it is made the lower one's, which
+/// the caller's umask would change.
+pub(crate) fn make_layers(directory: &Path, lower: &Path) -> Result<()> {
+    let (upper, work) = (directory.join("upper"), directory.join("work"));
+    std::fs::create_dir_all(&work).at("make directory", work.to_string_lossy())?;
+    match std::fs::create_dir(&upper) {
+        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => return Ok(()),
+        made => made.at("make directory", upper.to_string_lossy())?,
+    }
+    let mode = std::fs::metadata(lower).at("look at", lower.to_string_lossy())?.permissions();
+    std::fs::set_permissions(&upper, mode).at("set the mode of", upper.to_string_lossy())
 }
 
 /// Starts the watcher: the socket over which it hears what to watch.
@@ -87,7 +98,9 @@ pub(crate) fn make_mount(plan: &LaunchPlan) -> Result<OwnedFd> {
 /// The program of the init, made once a process: nobody can change it, and no path leads to it (CVE-2019-5736).
 fn init_program() -> Result<BorrowedFd<'static>> {
     static PROGRAM: OnceLock<std::result::Result<OwnedFd, Errno>> = OnceLock::new();
-    match PROGRAM.get_or_init(|| sys::sealed_file(c"pyrt-init", INIT, true)) {
+    // Made outside the lock: a child that is forked meanwhile would wait for it for ever.
+    let made = PROGRAM.get().map_or_else(|| Err(sys::sealed_file(c"pyrt-init", INIT, true)), Ok);
+    match made.unwrap_or_else(|made| PROGRAM.get_or_init(|| made)) {
         Ok(fd) => Ok(fd.as_fd()),
         Err(errno) => Err(Error::system("make the init's memfd", None, *errno).with_hint("vm.memfd_noexec=2 forbids it")),
     }
@@ -125,6 +138,11 @@ impl<'a> Launch<'a> {
     }
 
     fn attempt(&mut self) -> Result<Reached> {
+        if self.cgroup.as_ref().map_or(Ok(false), Cgroup::frozen)? {
+            // The child is in our memory until it executes init, and this thread stands still as long as it does.
+            let error = Error::new(Kind::InvalidState, "launch the container: a cgroup above its own is frozen");
+            return Err(error.with_hint("thaw it first"));
+        }
         let flags = SockFlag::SOCK_CLOEXEC;
         let (ours, theirs) = socketpair(AddressFamily::Unix, SockType::SeqPacket, None, flags).op("make a socket pair")?;
         self.socket = Some(ours);

@@ -77,6 +77,13 @@ impl Process {
         wait_readable(self.pidfd(), timeout)
     }
 
+    /// For a process whose end is the business of whoever holds this pidfd from here on, and no longer of this handle.
+    pub fn disown(mut self) -> std::io::Result<OwnedFd> {
+        let pidfd = self.pidfd.try_clone()?;
+        self.lifetime = Lifetime::default();
+        Ok(pidfd)
+    }
+
     /// The status of one that has ended, taken from the kernel the first time.
     pub fn finish(&self) -> Result<Ended> {
         let mut ended = self.ended.lock().unwrap_or_else(|poisoned| poisoned.into_inner());

@@ -16,14 +16,10 @@ use crate::error::{Context, Error, Result};
 use crate::host::HostFacts;
 use crate::launch::make_watcher;
 use crate::plan::LaunchPlan;
+use crate::sys::PerProcess;
 
-struct Watcher {
-    /// Whose it is: a forked child makes its own.
-    owner: u32,
-    socket: OwnedFd,
-}
-
-static WATCHER: Mutex<Option<Watcher>> = Mutex::new(None);
+/// The socket to this process's watcher. A forked child makes its own, whatever its parent's threads were at.
+static WATCHER: PerProcess<Mutex<Option<OwnedFd>>> = PerProcess::new();
 
 /// A cgroup that the watcher knows of, until dropped.
 #[derive(Debug)]
@@ -57,22 +53,18 @@ impl Drop for Watched {
 
 /// To this process's watcher; one that is missing, or was killed, is made anew where `make` says so.
 fn send(message: Message, text: &[u8], make: bool) -> Result<()> {
-    let mut watcher = WATCHER.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-    let owner = std::process::id();
-    if watcher.as_ref().is_none_or(|known| known.owner != owner) {
-        *watcher = None;
-    }
+    let mut watcher = WATCHER.get().lock().unwrap_or_else(|poisoned| poisoned.into_inner());
     for _ in 0..2 {
         if watcher.is_none() {
             if !make {
                 return Ok(());
             }
-            *watcher = Some(Watcher { owner, socket: make_watcher(&LaunchPlan::watching(HostFacts::get()?)?)? });
+            *watcher = Some(make_watcher(&LaunchPlan::watching(HostFacts::get()?)?)?);
         }
-        let Some(known) = watcher.as_ref() else { continue };
+        let Some(socket) = watcher.as_ref() else { continue };
         let head = message.to_bytes();
         let parts = [IoSlice::new(&head), IoSlice::new(text)];
-        match sendmsg::<UnixAddr>(known.socket.as_raw_fd(), &parts, &[], MsgFlags::MSG_NOSIGNAL, None) {
+        match sendmsg::<UnixAddr>(socket.as_raw_fd(), &parts, &[], MsgFlags::MSG_NOSIGNAL, None) {
             Err(Errno::EPIPE | Errno::ECONNRESET) => *watcher = None,
             sent => return sent.map(drop).op("tell the watcher"),
         }

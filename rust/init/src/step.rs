@@ -82,7 +82,7 @@ steps! {
     22 Mask { path: &'a CStr }
     /// Make a path read-only; one that is missing is fine.
     23 ReadOnly { path: &'a CStr }
-    /// mount_setattr(2) of the root mount itself.
+    /// mount_setattr(2) of the root mount itself, after it was entered.
     24 RootAttributes { attributes: u64, propagation: u64 }
     /// mount_setattr(2) of what is mounted at a path.
     32 Attributes { path: &'a CStr, set: u64 }

@@ -21,7 +21,7 @@ impl LaunchPlan {
             Step::Hook { path, .. } if message.errno == 0 => hooks::failed("run hook", message.value as i32).with_path(shown(path)),
             Step::Hook { path, .. } => Error::system("run hook", shown(path), errno),
             Step::Limit { resource, .. } => Error::system(format!("set resource limit {}", self.limit_name(resource)), None, errno),
-            Step::Execute { .. } => Error::system("execute", self.program().to_owned(), errno),
+            Step::Execute { .. } => self.refused_program(errno),
             Step::Mount { .. } | Step::Bind { .. } if errno == Errno::EPERM && message.call as i64 == libc::SYS_move_mount => {
                 let (operation, path) = words_of(&step);
                 Error::system(operation, path, errno).with_hint("a mount below /proc could hide what must be seen there")
@@ -72,6 +72,17 @@ impl LaunchPlan {
         };
         Error { path: Some(name.to_owned()), errno: Some(errno), ..Error::new(Kind::Executable, operation) }
     }
+
+    /// It was found, and execve(2) refused it.
+    fn refused_program(&self, errno: Errno) -> Error {
+        let name = self.program();
+        let error = Error::new(Kind::Executable, format!("exec: {name:?}: {}", words(errno)));
+        let error = Error { path: Some(name.to_owned()), errno: Some(errno), ..error };
+        match errno {
+            Errno::ENOENT => error.with_hint("it is there, but not the interpreter that it names"),
+            _ => error,
+        }
+    }
 }
 
 fn words_of(step: &Step<'_>) -> (String, Option<String>) {
@@ -115,7 +126,7 @@ fn words_of(step: &Step<'_>) -> (String, Option<String>) {
         Step::Hook { path, .. } => on("run hook", path),
         Step::Pivot {} => only("pivot_root"),
         Step::Chroot {} => only("chroot"),
-        Step::Terminal { .. } => ("open the terminal".to_owned(), Some("/dev/pts/ptmx".to_owned())),
+        Step::Terminal { .. } => ("open the terminal".to_owned(), Some("/dev/pts/ptmx, /dev/console".to_owned())),
         Step::Stdio { .. } => only("set up stdio"),
         Step::Stay { .. } => only("stay as PID 1"),
         Step::Session { .. } => only("make a session"),

@@ -1,6 +1,7 @@
 //! The only `unsafe` of the core: calls that nix lacks, by the kernel's names. Borrowed descriptors in, owned ones out.
 
 mod clone;
+mod per_process;
 
 use std::ffi::{CStr, CString};
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
@@ -10,6 +11,7 @@ use nix::errno::Errno;
 use nix::libc;
 
 pub use clone::{clone_and_execute, Clone};
+pub use per_process::PerProcess;
 
 type Result<T> = std::result::Result<T, Errno>;
 

@@ -13,6 +13,8 @@ const NOT_EXECUTED: i32 = 127;
 
 /// Runs it with `state` on stdin and waits; a timeout of 0 seconds is none.
 pub fn run(state: i32, path: &CStr, arguments: List<'_>, environment: List<'_>, timeout: u64) -> Result<()> {
+    // Its child can only say that it failed, not how: what can be seen beforehand is told with its errno.
+    sys::faccess_execute(path)?;
     sys::rewind(state)?;
     let Some(child) = sys::fork(0, None)? else { execute(state, path, arguments, environment) };
     if timeout != 0 && sys::poll(&[child.pidfd], (timeout * 1000) as i64)? == 0 {

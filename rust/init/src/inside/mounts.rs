@@ -116,7 +116,12 @@ pub fn device(init: &Init, path: &CStr, mode: u32, number: u64, uid: u32, gid: u
     let (major, minor) = ((number >> 32) as u32, number as u32);
     // The kernel's own 32-bit form of a device number: makedev(3).
     let encoded = (minor & 0xff) | (major & 0xfff) << 8 | (minor & !0xff) << 12;
-    accept_existing(sys::mknodat(parent.fd, name.get(), mode, encoded))?;
+    let created = sys::mknodat(parent.fd, name.get(), mode, encoded);
+    if created.is_ok() && uid == 0 && gid == 0 {
+        sys::close(parent.fd);
+        return Ok(());
+    }
+    accept_existing(created)?;
     // Whatever stands there now is looked at through its own descriptor: it may have been there before, or been exchanged.
     let made = sys::openat2(parent.fd, name.get(), O_PATH | O_NOFOLLOW, RESOLVE_BENEATH)?;
     let status = sys::statx(made, c"", 0)?;
@@ -124,9 +129,7 @@ pub fn device(init: &Init, path: &CStr, mode: u32, number: u64, uid: u32, gid: u
     if !status.is(mode & S_IFMT) || is_device && status.device != number {
         return refused(__NR_mknodat, EEXIST);
     }
-    if uid != 0 || gid != 0 {
-        sys::fchownat(made, c"", uid, gid)?;
-    }
+    sys::fchownat(made, c"", uid, gid)?;
     sys::close(made);
     sys::close(parent.fd);
     Ok(())

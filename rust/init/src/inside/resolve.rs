@@ -50,6 +50,11 @@ impl Init {
         let bytes = path.to_bytes();
         let split = bytes.iter().rposition(|byte| *byte == b'/').map_or(0, |at| at + 1);
         let name = Name::new(&bytes[split..])?;
+        if split > 1 {
+            if let Some(fd) = if_there(self.resolve(Name::new(&bytes[..split])?.get(), O_DIRECTORY, more))? {
+                return Ok((Parent { fd }, name));
+            }
+        }
         let mut directory = self.resolve(c"/", O_DIRECTORY, more)?;
         let mut end = 0;
         for part in bytes[..split].split(|byte| *byte == b'/').filter(|part| !part.is_empty()) {

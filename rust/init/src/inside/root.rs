@@ -66,7 +66,7 @@ pub fn make_file(path: &CStr, mode: u32, content: &[u8]) -> Result<()> {
 }
 
 /// pivot_root(2) onto the root, and every layer of the old one unmounted from this mount namespace.
-pub fn pivot(init: &Init) -> Result<()> {
+pub fn pivot(init: &mut Init) -> Result<()> {
     let old = sys::openat2(sys::CWD, c"/", O_PATH | O_DIRECTORY, 0)?;
     sys::fchdir(init.root)?;
     sys::pivot_root_here()?;
@@ -79,13 +79,30 @@ pub fn pivot(init: &Init) -> Result<()> {
     for _ in 0..init.stacked {
         sys::umount_detach(c".")?;
     }
+    forget(init);
     sys::chdir(c"/")
 }
 
+/// Of the root mount, which has been entered.
+pub fn attributes(attributes: u64, propagation: u64) -> Result<()> {
+    let root = sys::openat2(sys::CWD, c"/", O_PATH | O_DIRECTORY, 0)?;
+    sys::mount_setattr(root, false, attributes, 0, propagation)?;
+    sys::close(root);
+    Ok(())
+}
+
+/// Nothing of the host stays open, neither its /proc nor a root: no working directory or program can be named by it (CVE-2024-21626).
+fn forget(init: &mut Init) {
+    let open = [Some(init.root), Some(init.proc), init.null.take(), init.empty.take()];
+    open.into_iter().flatten().filter(|fd| *fd >= 0).for_each(sys::close);
+    (init.root, init.proc) = (-1, -1);
+}
+
 /// Without pivot_root(2): the root lies on top of the old one already.
-pub fn change(init: &Init) -> Result<()> {
+pub fn change(init: &mut Init) -> Result<()> {
     sys::fchdir(init.root)?;
     sys::chroot(c".")?;
+    forget(init);
     sys::chdir(c"/")
 }
 

@@ -25,7 +25,8 @@ pub fn open(init: &Init, step: u32, columns: u16, rows: u16, owner: (u32, u32), 
     }
     sys::fchownat(slave, c"", owner.0, owner.1)?;
     if console {
-        let target = init.target(c"/dev/console", false, 0)?;
+        // The masks are there already: where a link leads, the terminal would lie above them (CVE-2025-52565).
+        let target = init.target(c"/dev/console", false, RESOLVE_NO_SYMLINKS)?;
         let tree = sys::open_tree(slave, c"", false)?;
         sys::move_mount(tree, target)?;
         sys::close(tree);

@@ -1,0 +1,27 @@
+"""Waiting for what happens soon, with a deadline that only a hang reaches."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+SOON = 10.0
+"""Seconds that something which happens at once may take on a busy machine."""
+_POLL = 0.01
+
+
+def until(condition: Callable[[], bool], what: str) -> None:
+    """Return when the condition holds. Raises AssertionError, saying what did not happen, after SOON."""
+    deadline = time.monotonic() + SOON
+    while not condition():
+        assert time.monotonic() < deadline, f"not within {SOON:.0f} s: {what}"
+        time.sleep(_POLL)
+
+
+def runs(pid: int) -> bool:
+    """Whether the process exists and is no zombie: whoever its parent is now may take its time (proc_pid_stat(5))."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in ("Z", "X")
+    except (FileNotFoundError, ProcessLookupError):
+        return False
