@@ -7,6 +7,27 @@ Sizes are bytes, times are seconds where they are ``float`` and microseconds whe
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, final
 
+__all__ = [
+    "Cgroup",
+    "LaunchPlan",
+    "OCI_VERSION",
+    "Process",
+    "View",
+    "__version__",
+    "host_facts",
+    "json_dumps",
+    "json_loads",
+    "namespace_kind",
+    "namespaces_create",
+    "overlay_mount",
+    "plan",
+    "process_alive",
+    "run_hooks",
+    "signal_process",
+    "start",
+    "wait_process",
+]
+
 __version__: str
 OCI_VERSION: str
 """The newest runtime-spec release that pyrt knows."""
@@ -31,7 +52,7 @@ def plan(
     cgroups: bool = True,
     pivot: bool = True,
     preserve_fds: int = 0,
-    env: Sequence[str] = (),
+    env: Sequence[str] = ...,
     waits_for_start: bool = False,
     end_with_caller: bool = False,
 ) -> LaunchPlan:
@@ -50,9 +71,9 @@ class View:
     """What of the host a host view shows, by absolute path: copy-on-write (`show`), bound read-only (`read_only`), copied as far as everybody
     may read it (`copy`), as an empty directory (`empty`); and `files` with content of the caller's own. The host is read at the first use."""
 
-    def __init__(
-        self, *, show: Sequence[str], read_only: Sequence[str], copy: Sequence[str], empty: Sequence[str], files: Mapping[str, bytes] = ...
-    ) -> None: ...
+    def __new__(
+        cls, *, show: Sequence[str], read_only: Sequence[str], copy: Sequence[str], empty: Sequence[str], files: Mapping[str, bytes] = ...
+    ) -> View: ...
 
 @final
 class LaunchPlan:
@@ -85,7 +106,7 @@ class LaunchPlan:
         stdio: tuple[int, int, int],
         start_socket: str | None = None,
         console_socket: int | None = None,
-        pass_fds: Sequence[int] = (),
+        pass_fds: Sequence[int] = ...,
     ) -> Process:
         """Make the container. Returns when the program was executed, or, where the plan waits for start, when init waits for `start`.
 
@@ -135,7 +156,7 @@ class Cgroup:
     """One cgroup in every hierarchy that it joined: cgroup2, and v1 hierarchies on hybrid hosts."""
 
     @staticmethod
-    def create(path: str, resources: Mapping[str, Any], *, controllers: Sequence[str] = ()) -> Cgroup:
+    def create(path: str, resources: Mapping[str, Any], *, controllers: Sequence[str] = ...) -> Cgroup:
         """Make it with limits: `resources` is the spec's linux.resources. controllers: joined even where no limit asks. AlreadyExists, HostError."""
     @staticmethod
     def open(paths: Mapping[str, str]) -> Cgroup:
@@ -178,7 +199,7 @@ def wait_process(pid: int, start_time: int, timeout: float | None = None) -> tup
 def namespace_kind(path: str) -> str | None:
     """"pid", "network", "mount", "ipc", "uts", "user", "cgroup", "time" as config.json has them; None for a file that is none. Raises NotFound."""
 
-def namespaces_create(kinds: Sequence[str], *, uid_mappings: Sequence[tuple[int, int, int]] = (), gid_mappings: Sequence[tuple[int, int, int]] = (),
+def namespaces_create(kinds: Sequence[str], *, uid_mappings: Sequence[tuple[int, int, int]] = ..., gid_mappings: Sequence[tuple[int, int, int]] = ...,
                       monotonic_offset: float = 0.0, boottime_offset: float = 0.0) -> tuple[dict[str, int], int | None, int | None]:
     """Make namespaces beside the caller, who stays where he is: ({kind: descriptor}, PID and pidfd of the PID 1 that holds a pid namespace)."""
 

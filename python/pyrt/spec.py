@@ -294,7 +294,9 @@ def read_config(path: str | os.PathLike[str]) -> bytes:
     except FileNotFoundError as missing:
         from pyrt.errors import NotFound
 
-        raise NotFound("read config", path, missing.errno, "a bundle holds config.json and a root file system; `pyrt spec` writes one") from None
+        raise NotFound(
+            "read config", path, missing.errno, "a bundle holds config.json and a root file system; `pyrt spec` writes one"
+        ) from None
     except OSError as failed:
         from pyrt.errors import from_os_error
 

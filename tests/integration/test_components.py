@@ -61,12 +61,11 @@ def test_several_containers_share_a_network() -> None:
 
 
 def test_processes_of_a_shared_pid_namespace_see_each_other_and_outlive_their_container_s_command() -> None:
-    with pyrt.Namespaces.create("pid") as made:
-        with ThreadPoolExecutor(1) as pool:
-            sleeper = pool.submit(pyrt.run, ["sleep", "1000"], namespaces=made)
-            find = "until grep -ls '^sleep' /proc/[0-9]*/cmdline >/dev/null; do :; done; pkill -KILL sleep; echo found"
-            assert inside(find, namespaces=made) == "found\n"
-            assert sleeper.result().returncode == -9
+    with pyrt.Namespaces.create("pid") as made, ThreadPoolExecutor(1) as pool:
+        sleeper = pool.submit(pyrt.run, ["sleep", "1000"], namespaces=made)
+        find = "until grep -ls '^sleep' /proc/[0-9]*/cmdline >/dev/null; do :; done; pkill -KILL sleep; echo found"
+        assert inside(find, namespaces=made) == "found\n"
+        assert sleeper.result().returncode == -9
 
 
 def test_a_user_namespace_with_mappings_is_joined(rootfs: Path) -> None:

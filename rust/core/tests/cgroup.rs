@@ -1,4 +1,5 @@
 //! Cgroups on the real kernel, as root: limits act, endings end, and nothing is left behind. Runs on hybrid hosts and on pure cgroup v2.
+//! Neighbour: `cgroup_devices` (lists of devices).
 
 use std::io::Write;
 use std::os::fd::AsFd;
@@ -401,24 +402,6 @@ fn a_limit_below_what_is_in_use_is_refused_when_asked_to_check() {
     assert_eq!(error.errno, Some(nix::errno::Errno::EBUSY), "{error}");
     group.kill().unwrap();
     child.wait().unwrap();
-}
-
-#[test]
-fn a_device_that_the_list_denies_cannot_be_opened() {
-    let scratch = Scratch::new("devices");
-    let json = r#"{"devices": [{"allow": false, "access": "rwm"}]}"#;
-    let plan = scratch.plan(json, Form::Library).unwrap();
-    if scratch.hierarchies.locate("devices").is_none() {
-        assert!(plan.warnings()[0].contains("linux.resources.devices"));
-        return;
-    }
-    assert!(plan.warnings().is_empty());
-    let group = plan.create().unwrap();
-    assert!(run_in(&group, "exec 3</dev/null 4</dev/zero").wait().unwrap().success());
-    assert!(!run_in(&group, "exec 3</dev/kmsg").wait().unwrap().success());
-    group.update(&scratch.hierarchies, &resources(r#"{"devices": [{"allow": true}]}"#)).unwrap();
-    assert!(run_in(&group, "exec 3</dev/kmsg").wait().unwrap().success());
-    group.remove().unwrap();
 }
 
 #[test]

@@ -6,10 +6,11 @@ use oci_spec::runtime::LinuxResources;
 
 use nix::errno::Errno;
 
+use super::devices::{self, Program};
 use super::directory::{Directory, Version};
 use super::discovery::{Hierarchies, Hierarchy, Mode};
 use super::group::{Cgroup, Member};
-use super::limits::{self, Setting};
+use super::limits::{self, Setting, Settings};
 use super::{processes, v1, v2, UNIFIED};
 use crate::error::{Context, Error, Kind, Result};
 
@@ -49,6 +50,8 @@ pub struct CgroupPlan {
     /// Below each hierarchy's root, without a slash at either end.
     path: String,
     joined: Vec<Joined>,
+    /// For the cgroup2 directory.
+    devices: Option<Program>,
     warnings: Vec<String>,
     exclusive: bool,
 }
@@ -79,8 +82,11 @@ impl CgroupPlan {
         extra_controllers: &[String],
     ) -> Result<Self> {
         let path = checked_path(path)?;
-        let (settings, warnings) = match resources {
-            Some(resources) => limits::settings(hierarchies, resources)?,
+        let (settings, devices, warnings) = match resources {
+            Some(resources) => {
+                let Settings { files, devices, warnings } = limits::settings(hierarchies, resources)?;
+                (files, devices, warnings)
+            }
             None => Default::default(),
         };
         let mut wanted: Vec<(Version, String)> =
@@ -103,7 +109,9 @@ impl CgroupPlan {
                 joined.push(Joined::v1(hierarchy, &settings));
             }
         }
-        Ok(CgroupPlan { path, joined, warnings, exclusive: false })
+        // Where nothing is denied, the caller need not have the right to load programs.
+        let devices = devices.filter(|program| !program.allows_everything());
+        Ok(CgroupPlan { path, joined, devices, warnings, exclusive: false })
     }
 
     /// Hierarchy and absolute directory: ("unified", "/sys/fs/cgroup/unified/pyrt/x"), ("memory", ...). v1 hierarchies are named by their
@@ -131,7 +139,7 @@ impl CgroupPlan {
     /// Make the cgroups and write the limits. On any failure all that was made is removed again; controllers given down stay.
     ///
     /// Errors: `AlreadyExists` where the cgroup has processes or cgroups in it, `Host` for a limit that the kernel has no file
-    /// for, `System` with file and value that the kernel refused.
+    /// for and for a device program that it does not take, `System` with file and value that the kernel refused.
     pub fn create(&self) -> Result<Cgroup> {
         let cgroup = self.create_for_launch()?;
         match self.limit_memory(&cgroup) {
@@ -182,6 +190,9 @@ impl CgroupPlan {
                 Version::V2 => {
                     v2::require_domain(&directory)?;
                     v2::enable(root, &self.path, &joined.required, &joined.wished)?;
+                    if let Some(program) = &self.devices {
+                        devices::install(&directory, program)?;
+                    }
                 }
                 Version::V1 if joined.controllers.iter().any(|name| name == "cpuset") => v1::inherit_cpuset(root, &self.path)?,
                 Version::V1 => {}

@@ -7,25 +7,31 @@ use oci_spec::runtime::LinuxResources;
 
 use nix::errno::Errno;
 
+use super::devices::{self, LIST};
 use super::directory::{Directory, Version};
 use super::discovery::Hierarchies;
 use super::group::Cgroup;
-use super::limits::{self, Setting};
+use super::limits::{self, Setting, Settings};
 use super::plan::apply;
 use super::v2;
 use crate::error::{Error, Kind, Result};
 
 impl Cgroup {
-    /// Write the limits that `resources` set; what it leaves unset stays.
+    /// Write the limits that `resources` set; what it leaves unset stays. A list of devices takes the place of the one before on cgroup2,
+    /// in one step; v1 applies its entries to what is there.
     ///
     /// Errors: as `CgroupPlan::new` and `create`; `Host` for a controller whose v1 hierarchy the cgroup did not join;
     /// EBUSY where `checkBeforeUpdate` is set and more memory is in use.
     pub fn update(&self, hierarchies: &Hierarchies, resources: &LinuxResources) -> Result<()> {
         let resources = self.completed(resources)?;
-        let (settings, _) = limits::settings(hierarchies, &resources)?;
+        let Settings { files: settings, devices, .. } = limits::settings(hierarchies, &resources)?;
         self.check_memory(&resources)?;
         for setting in &settings {
             self.require_joined(setting)?;
+        }
+        if let Some(program) = devices {
+            let directory = self.v2().ok_or_else(|| not_joined(LIST, "cgroup2"))?;
+            devices::install(directory, &program)?;
         }
         for member in self.members() {
             let ours = |setting: &&Setting| {
@@ -48,8 +54,7 @@ impl Cgroup {
         if joined {
             return Ok(());
         }
-        let operation = format!("limit {}: the cgroup did not join the {} hierarchy", setting.json_path, setting.controller);
-        Err(Error::host(operation, "set a limit of that kind, or name the controller, when it is made"))
+        Err(not_joined(&setting.json_path, &setting.controller))
     }
 
     /// Where the spec splits one kernel value into two fields and only one is given, the other is the one that is there.
@@ -92,6 +97,11 @@ impl Cgroup {
             _ => Ok(()),
         }
     }
+}
+
+fn not_joined(json_path: &str, controller: &str) -> Error {
+    let operation = format!("limit {json_path}: the cgroup did not join the {controller} hierarchy");
+    Error::host(operation, "set a limit of that kind, or name the controller, when it is made")
 }
 
 /// cgroup2: a limit of a kind that the cgroup had none of yet.

@@ -17,6 +17,7 @@ mod unified;
 
 use oci_spec::runtime::LinuxResources;
 
+use super::devices::Program;
 use super::directory::Version;
 use super::discovery::Hierarchies;
 use crate::error::{Error, Result};
@@ -38,11 +39,20 @@ pub struct Setting {
     pub json_path: String,
 }
 
-/// All settings that `resources` ask for, in the order to be written, and warnings for what is not enforced and not an error.
-///
+/// All that `resources` ask for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settings {
+    /// In the order to be written.
+    pub files: Vec<Setting>,
+    /// What the cgroup2 directory gets for a list of devices where no v1 controller takes the list.
+    pub(super) devices: Option<Program>,
+    /// What is not enforced and not an error.
+    pub warnings: Vec<String>,
+}
+
 /// Errors: `Kind::Spec` for a value out of range, `Kind::Host` for a limit that no controller of these hierarchies can enforce.
-pub fn settings(hierarchies: &Hierarchies, resources: &LinuxResources) -> Result<(Vec<Setting>, Vec<String>)> {
-    let mut limits = Limits { hierarchies, settings: Vec::new(), warnings: Vec::new() };
+pub fn settings(hierarchies: &Hierarchies, resources: &LinuxResources) -> Result<Settings> {
+    let mut limits = Limits { hierarchies, settings: Vec::new(), devices: None, warnings: Vec::new() };
     if let Some(memory) = resources.memory() {
         memory::memory(&mut limits, memory)?;
     }
@@ -68,13 +78,14 @@ pub fn settings(hierarchies: &Hierarchies, resources: &LinuxResources) -> Result
     if let Some(unified) = resources.unified() {
         unified::unified(&mut limits, unified)?;
     }
-    Ok((limits.settings, limits.warnings))
+    Ok(Settings { files: limits.settings, devices: limits.devices, warnings: limits.warnings })
 }
 
 /// What is gathered while the controllers are gone through.
 struct Limits<'a> {
     hierarchies: &'a Hierarchies,
     settings: Vec<Setting>,
+    devices: Option<Program>,
     warnings: Vec<String>,
 }
 

@@ -26,7 +26,7 @@ fn parse(json: &str) -> LinuxResources {
 
 /// `file=value` of each setting; alternatives with `|` between.
 fn written(hierarchies: &Hierarchies, json: &str) -> Vec<String> {
-    let (settings, _) = settings(hierarchies, &parse(json)).unwrap();
+    let settings = settings(hierarchies, &parse(json)).unwrap().files;
     let text = |setting: Setting| setting.files.iter().map(|(file, value)| format!("{file}={value}")).collect::<Vec<_>>().join("|");
     settings.into_iter().map(text).collect()
 }
@@ -133,10 +133,26 @@ fn a_device_list_is_followed_by_what_every_container_needs() {
 }
 
 #[test]
-fn a_device_list_without_a_controller_is_a_warning() {
-    let (settings, warnings) = settings(&v2(), &parse(r#"{"devices": [{"allow": false, "access": "rwm"}]}"#)).unwrap();
-    assert!(settings.is_empty());
-    assert!(warnings[0].contains("linux.resources.devices"));
+fn a_device_list_without_the_v1_controller_becomes_a_program_of_cgroup2() {
+    let hybrid = Hierarchies::described(Some(("/u", &[])), &[("/m", &["memory"])], false);
+    for hierarchies in [v2(), hybrid] {
+        let decided = settings(&hierarchies, &parse(r#"{"devices": [{"allow": false, "access": "rwm"}]}"#)).unwrap();
+        assert!(decided.files.is_empty() && decided.warnings.is_empty() && decided.devices.is_some(), "{decided:?}");
+    }
+    assert_eq!(settings(&v2(), &parse("{}")).unwrap().devices, None);
+    assert_eq!(refused(&v2(), r#"{"devices": [{"allow": true, "type": "p"}]}"#).1, "linux.resources.devices[0].type");
+    assert_eq!(refused(&v2(), r#"{"devices": [{"allow": true, "major": 4294967296}]}"#).1, "linux.resources.devices[0].major");
+}
+
+#[test]
+fn a_device_list_that_no_hierarchy_can_hold_is_a_warning_if_it_denies_something() {
+    let warned = |list: &str| {
+        let decided = settings(&Hierarchies::described(None, &[("/m", &["memory"])], false), &parse(list)).unwrap();
+        assert_eq!((decided.files.len(), decided.devices), (0, None));
+        decided.warnings
+    };
+    assert!(warned(r#"{"devices": [{"allow": false, "access": "rwm"}]}"#)[0].starts_with("linux.resources.devices is not enforced"));
+    assert!(warned(r#"{"devices": [{"allow": true, "access": "rwm"}]}"#).is_empty());
 }
 
 #[test]
