@@ -159,9 +159,11 @@ class Cgroup(Owned):
         del self._native
         with _changing_above:
             for above in _above(self.path):
-                # In every hierarchy, also where one is still in use: each has its own cgroups below.
-                if above in _made_above and all([_removed(mount + above) for mount in mounts]):
-                    _made_above.discard(above)
+                if above in _made_above:
+                    # In every hierarchy, also where one is still in use: each has its own cgroups below.
+                    still_there = [mount for mount in mounts if not _removed(mount + above)]
+                    if not still_there:
+                        _made_above.discard(above)
 
     def __repr__(self) -> str:
         return f"Cgroup({self.path!r}, {self.limits!r})"

@@ -94,8 +94,12 @@ class Configuration:
 
     def plan(self) -> "_native.LaunchPlan":
         """Have the native side check it and decide. Raises SpecError with the JSON path, and HostError."""
+        try:
+            config = _native.json_dumps(self.config).encode()
+        except UnicodeEncodeError as error:
+            raise ValueError(f"{error.object!r} is not UTF-8, and a configuration has nothing else") from None
         return _native.plan(
-            _native.json_dumps(self.config).encode(),
+            config,
             bundle=self.bundle,
             id=self.id,
             form=self.form,

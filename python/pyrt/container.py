@@ -209,7 +209,7 @@ class Container:
             lock = self._directory.try_lock() if force else self._directory.lock()
             if lock is None:
                 # Whoever creates or starts it hangs in a hook, or in the kernel: with nothing left inside they give up.
-                self._end(self._read_or_none())
+                self._end(self._read_or_none(), self._cgroup())
                 lock = self._directory.lock()
         except NotFound:
             if force:
@@ -222,8 +222,8 @@ class Container:
         state = self._read_or_none() if force else self._directory.read()
         if state is not None and not force:
             self._require(state, "delete", ("created", "stopped"), hint="kill it first, or use delete --force")
-        self._end(state)
         group = self._cgroup()
+        self._end(state, group)
         if group is not None:
             group.remove()
         if state is not None:
@@ -234,12 +234,11 @@ class Container:
             # Whoever keeps this object longer keeps no descriptor; the exit status was taken by `_end`.
             process.close()
 
-    def _end(self, state: "State | None") -> None:
+    def _end(self, state: "State | None", group: "_native.Cgroup | None") -> None:
         """End everything inside and wait until it is gone. Without state only the cgroup is known."""
         alive = state is not None and self._alive(state)
         if state is not None and alive:
             self._signal_init(state, SIGKILL, missing_ok=True)
-        group = self._cgroup()
         if group is not None:
             # Also without a living init: processes may be left where it had no pid namespace of its own.
             group.kill()
@@ -322,6 +321,10 @@ class Container:
             return None
 
     def _cgroup(self) -> "_native.Cgroup | None":
+        process = self._process
+        if process is not None:
+            # What the launch holds open; the file is for everybody else.
+            return process.cgroup
         paths = self._directory.read_cgroup_paths()
         return _native.Cgroup.open(paths) if paths else None
 

@@ -209,9 +209,7 @@ def _launch(
     """Launch, with everything on disk before and after that `delete --force` needs. Undoes all of it on failure."""
     process = None
     try:
-        directory.write_cgroup_paths(plan.cgroup_paths)
-        directory.write_config(config)
-        directory.write(state)
+        directory.begin(plan.cgroup_paths, config, state)
         process = plan.launch(
             stdio=stdio,
             start_socket=None if start else directory.start_socket,

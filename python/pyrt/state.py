@@ -281,7 +281,11 @@ class Directory:
         return State.from_json(value)
 
     def write(self, state: State) -> None:
-        self._write("state.json", state.to_json().encode())
+        path = f"{self.path}/state.json"
+        try:
+            replace_file(path, state.to_json().encode(), 0o600)
+        except OSError as error:
+            raise from_os_error("write", error, path) from error
 
     def read_config(self) -> bytes:
         """config.json as it was at the creation. Raises StateUnreadable."""
@@ -293,14 +297,27 @@ class Directory:
         except ValueError as error:
             raise self._unreadable(path, str(error)) from error
 
-    def write_config(self, config: bytes) -> None:
-        self._write("config.json", config)
+    def begin(self, cgroup_paths: "Mapping[str, str]", config: bytes, state: State) -> None:
+        """The first content of a new directory, the names of the cgroups first. Nothing exists yet, so a part says as much as nothing."""
+        files = (
+            ("cgroup", _native.json_dumps(dict(cgroup_paths)).encode()),
+            ("config.json", config),
+            ("state.json", state.to_json().encode()),
+        )
+        for name, data in files:
+            path = f"{self.path}/{name}"
+            try:
+                _write_file(path, data, posix.O_EXCL, 0o600)
+            except OSError as error:
+                raise from_os_error("write", error, path) from error
 
     def read_cgroup_paths(self) -> dict[str, str]:
         """The container's cgroup directories by hierarchy; empty where it has none, or none yet. Raises StateUnreadable."""
         path = f"{self.path}/cgroup"
         try:
-            value = _native.json_loads(read_file(path, SIZE_LIMIT))
+            data = read_file(path, SIZE_LIMIT)
+            # Empty: its creator was killed before it had said anything, and so before it had made anything.
+            value = _native.json_loads(data) if data else {}
         except FileNotFoundError:
             return {}
         except OSError as error:
@@ -310,9 +327,6 @@ class Directory:
         if not isinstance(value, dict) or not all(_is_cgroup_directory(text) for text in value.values()):
             raise self._unreadable(path, "it does not name cgroup directories", _BY_HAND)
         return value
-
-    def write_cgroup_paths(self, paths: "Mapping[str, str]") -> None:
-        self._write("cgroup", _native.json_dumps(dict(paths)).encode())
 
     def remove(self) -> None:
         """Remove all of it, the names of the cgroups last: whoever is killed here can be followed by another `delete`."""
@@ -324,13 +338,6 @@ class Directory:
             return
         except OSError as error:
             raise from_os_error("remove state of container", error, self.path) from error
-
-    def _write(self, name: str, data: bytes) -> None:
-        path = f"{self.path}/{name}"
-        try:
-            replace_file(path, data, 0o600)
-        except OSError as error:
-            raise from_os_error("write", error, path) from error
 
     def _open(self) -> int:
         try:
@@ -422,14 +429,18 @@ def replace_file(path: str, data: bytes, mode: int) -> None:
     """Write a file so that readers see the old content or the new, never a part. Raises OSError."""
     # One name for all writers: state is written under the lock, and what a killed writer left is overwritten, not collected.
     temporary = f"{path}.new"
-    descriptor = posix.open(temporary, posix.O_WRONLY | posix.O_CREAT | posix.O_TRUNC | posix.O_CLOEXEC | posix.O_NOFOLLOW, mode)
+    _write_file(temporary, data, posix.O_TRUNC, mode)
+    posix.rename(temporary, path)
+
+
+def _write_file(path: str, data: bytes, how: int, mode: int) -> None:
+    descriptor = posix.open(path, posix.O_WRONLY | posix.O_CREAT | posix.O_CLOEXEC | posix.O_NOFOLLOW | how, mode)
     try:
         written = 0
         while written < len(data):
             written += posix.write(descriptor, data[written:])
     finally:
         posix.close(descriptor)
-    posix.rename(temporary, path)
 
 
 def _flock(descriptor: int, *, wait: bool) -> None:

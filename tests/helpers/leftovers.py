@@ -14,8 +14,6 @@ from pathlib import Path
 
 from helpers.hosts import cgroup_mounts
 
-PARENT = "pyrt"
-"""The cgroup above those of containers, which may stay."""
 FOREIGN = "process_api"
 """Cgroups of the machine's own supervisor: not looked at, never touched."""
 SETTLE_SECONDS = 2.0
@@ -112,7 +110,7 @@ def mounts() -> frozenset[str]:
 
 
 def cgroups() -> frozenset[Path]:
-    """Directories of all hierarchies, but for their roots, PARENT and FOREIGN."""
+    """Directories of all hierarchies, but for their roots and FOREIGN."""
     found: set[Path] = set()
     if SHARED_HOST:
         return frozenset()
@@ -121,7 +119,6 @@ def cgroups() -> frozenset[Path]:
             if Path(directory) == root:
                 names[:] = [name for name in names if name != FOREIGN]
             found |= {Path(directory, name) for name in names}
-        found.discard(root / PARENT)
     return frozenset(found)
 
 

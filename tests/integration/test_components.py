@@ -1,7 +1,7 @@
 """Namespaces, Cgroup and Overlay by themselves: what they own, how they are shared, closed, dropped and forked.
 
-Neighbours: test_cgroups.py (what a Cgroup limits and counts), test_overlay.py (what an Overlay shows), test_joining_namespaces.py (namespaces
-given by path).
+Neighbours: test_cgroups.py (what a Cgroup limits and counts), test_overlay.py (what an Overlay shows), test_joining_namespaces.py
+(namespaces given by path).
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import subprocess
 import sys
 import threading
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -74,7 +74,7 @@ def test_a_user_namespace_with_mappings_is_joined(rootfs: Path) -> None:
         # pytest's directories are closed to the users of that namespace, and an overlay is mounted by one of them.
         said = inside("id -u; cat /proc/self/uid_map", namespaces=made, rootfs=rootfs, overlay=False)
         assert said.split() == ["0", "0", "100000", "65536"]
-        with pytest.raises(pyrt.PermissionDenied, match="mount overlay: .*EACCES.; a directory above the root is closed to the users"):
+        with pytest.raises(pyrt.PermissionDenied, match=r"mount overlay: .*EACCES.; a directory above the root is closed to the users"):
             pyrt.run(["true"], namespaces=made, rootfs=rootfs)
 
 
@@ -251,14 +251,14 @@ def test_an_upper_directory_that_cannot_be_made_is_named(rootfs: Path, tmp_path:
 
 
 @pytest.fixture(params=["Namespaces", "Cgroup", "Overlay"])
-def make(request: pytest.FixtureRequest) -> Iterator[Maker]:
+def make(request: pytest.FixtureRequest) -> Maker:
     """One of the components; each makes something of the kernel's."""
     makers: dict[str, Maker] = {
         "Namespaces": lambda _: pyrt.Namespaces.create("pid", "net"),
         "Cgroup": lambda _: pyrt.Cgroup.create("test-owned"),
         "Overlay": lambda directory: pyrt.Overlay(lower=[directory]),
     }
-    yield makers[request.param]
+    return makers[request.param]
 
 
 def use(owned: pyrt.Namespaces | pyrt.Cgroup | pyrt.Overlay) -> object:
@@ -291,7 +291,7 @@ def test_a_dropped_cgroup_ends_nothing_that_is_in_it() -> None:
         group = pyrt.Cgroup.create("test-dropped")
         group.add(process.pid)
         paths = group.paths
-        with pytest.warns(ResourceWarning):
+        with pytest.warns(ResourceWarning):  # noqa: PT031 - what is dropped is dropped inside
             del group
             gc.collect()
         assert process.poll() is None
@@ -319,7 +319,8 @@ def test_a_forked_child_owns_none_of_them(tmp_path: Path) -> None:
     """In an interpreter of its own: a fork of pytest's would be a defect of the test."""
     script = f"""
 import gc, os, pyrt
-with pyrt.Namespaces.create("pid", "net") as spaces, pyrt.Cgroup.create("test-forked") as group, pyrt.Overlay(lower=[{str(tmp_path)!r}]) as overlay:
+lower = [{str(tmp_path)!r}]
+with pyrt.Namespaces.create("pid", "net") as spaces, pyrt.Cgroup.create("test-forked") as group, pyrt.Overlay(lower) as overlay:
     child = os.fork()
     if child == 0:
         try:

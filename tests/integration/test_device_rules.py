@@ -1,7 +1,7 @@
 """linux.resources.devices: what a container that may make any node can open, by cgroup2's eBPF program or by the v1 controller.
 
-Every container here has CAP_MKNOD and a root that is not nodev, so nothing but the list stands between it and the host's devices. The
-root's /tmp is a plain directory: nodes are made there. Neighbours: test_devices.py (/dev, and the containers that make no node at all),
+Every container here has CAP_MKNOD and a root that is not nodev, so nothing but the list stands between it and the host's devices. Nodes
+are made in the root's /tmp, a plain directory. Neighbours: test_devices.py (/dev, and the containers that make no node at all),
 rust/core/tests/cgroup_devices.rs (updates; cgroup2's program on hybrid hosts too).
 """
 
@@ -24,7 +24,7 @@ from helpers.hosts import cgroup_mounts, requires
 
 DENY_ALL: dict[str, Any] = {"allow": False, "access": "rwm"}
 KMSG = (1, 11)
-"""The kernel's log: every machine has it, and no container needs it."""
+"""The kernel's log: every machine has it, and no container needs it. Reading it may need CAP_SYSLOG (kernel.dmesg_restrict)."""
 REFUSED = "Operation not permitted"
 
 pytestmark = pytest.mark.skipif(
@@ -38,9 +38,9 @@ def character(numbers: tuple[int, int], access: str, *, allow: bool = True) -> d
 
 @pytest.fixture
 def maker(bundle: Bundle) -> Bundle:
-    """The default bundle, whose container may make any node."""
+    """The default bundle, whose container may make any node, and read the kernel's log."""
     for kind in ("bounding", "effective", "permitted"):
-        bundle.process["capabilities"][kind].append("CAP_MKNOD")
+        bundle.process["capabilities"][kind] += ["CAP_MKNOD", "CAP_SYSLOG"]
     bundle.spec["root"]["readonly"] = False
     return bundle
 
@@ -88,11 +88,14 @@ def test_a_device_that_may_be_read_is_not_written(command: Command, maker: Bundl
     assert (said.count("opened"), said.count(REFUSED)) == (1, 2), said
 
 
-def test_a_device_that_is_denied_after_all_are_allowed_is_refused_and_another_is_not(command: Command, maker: Bundle) -> None:
-    script = f"{KMSG_NODE} mknod /tmp/mem c 1 1 && {opened('/tmp/kmsg')}; {opened('/tmp/mem')}"
-    said = attempt(command, maker, {"allow": True, "access": "rwm"}, character(KMSG, "rw", allow=False), script=script)
+def test_writing_that_is_denied_after_all_is_allowed_is_refused_and_reading_is_not(command: Command, maker: Bundle) -> None:
+    script = f"{KMSG_NODE} {opened('/tmp/kmsg')}; {opened('/tmp/kmsg', '>')} || true"
+    said = attempt(command, maker, {"allow": True, "access": "rwm"}, character(KMSG, "w", allow=False), script=script)
     assert (said.count("opened"), said.count(REFUSED)) == (1, 1), said
-    assert "/tmp/kmsg" in said
+
+
+def test_a_list_that_allows_all_opens_all(command: Command, maker: Bundle) -> None:
+    assert attempt(command, maker, {"allow": True, "access": "rwm"}, script=KMSG_NODE + opened("/tmp/kmsg", "<>")) == "opened\n"
 
 
 def test_a_device_of_config_json_is_made_though_the_list_denies_it(command: Command, maker: Bundle) -> None:

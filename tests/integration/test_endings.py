@@ -164,8 +164,9 @@ def test_an_exception_at_any_moment_of_a_launch_leaves_nothing(handler: None) ->
 
 
 def test_leaving_the_block_by_an_exception_ends_everything() -> None:
-    with pytest.raises(Interrupted), launched() as launch:
-        assert alive(launch)
+    launch = launched()
+    assert alive(launch)
+    with pytest.raises(Interrupted), launch:
         raise Interrupted
     assert repr(launch) == "Launch(ended)"
 

@@ -1,4 +1,4 @@
-"""What is raised when the kernel, the host or a container's state says no: class, built-in base, errno, path, text, and a trip through pickle.
+"""What is raised when the kernel, the host or a container's state says no: class, built-in base, errno, path, text; and through pickle.
 
 Neighbours: tests/unit/test_errors.py (the classes by themselves), test_run.py (arguments that make no sense).
 """
@@ -170,7 +170,7 @@ def test_what_the_kernel_refuses_is_named_with_errno_and_path(rootfs: Path) -> N
 
 
 def test_a_file_system_that_the_kernel_lacks_is_named(rootfs: Path) -> None:
-    with pytest.raises(pyrt.Error, match="nonsensefs.*ENODEV") as caught:
+    with pytest.raises(pyrt.Error, match=r"nonsensefs.*ENODEV") as caught:
         pyrt.run(["true"], rootfs=rootfs, mounts=[pyrt.Mount("/mnt", source="none", type="nonsensefs")])
     assert caught.value.errno == errno.ENODEV
 

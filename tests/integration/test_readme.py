@@ -1,7 +1,7 @@
 """The README and the documents: every Python example runs, every console session prints what it says, every other command line is one.
 
-Python blocks know `bundle` and `rootfs`, paths of a busybox bundle and of its root. A console session is run by a shell in an empty directory; the blocks of a
-document follow each other.
+Python blocks know `bundle` and `rootfs`, paths of a busybox bundle and of its root. A console session is run by a shell in an empty
+directory; the blocks of a document follow each other.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ def blocks() -> list[Block]:
     found = []
     for document in DOCUMENTS:
         text = document.read_text()
-        for match in re.finditer(r"^```(\w*)\n(.*?)^```$", text, re.MULTILINE | re.DOTALL):
-            found.append(Block(document.name, text.count("\n", 0, match.start()) + 2, match[1], match[2]))
+        matches = re.finditer(r"^```(\w*)\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+        found += [Block(document.name, text.count("\n", 0, match.start()) + 2, match[1], match[2]) for match in matches]
     return found
 
 
@@ -78,9 +78,8 @@ def command_lines() -> list[ParameterSet]:
     found = []
     for block in blocks():
         for said in block.text.splitlines() if block.language == "" else ():
-            for part in said.partition(" #")[0].split("&&"):
-                if part.strip().startswith("pyrt "):
-                    found.append(pytest.param(shlex.split(part)[1:], id=part.strip()))
+            parts = [part.strip() for part in said.partition(" #")[0].split("&&")]
+            found += [pytest.param(shlex.split(part)[1:], id=part) for part in parts if part.startswith("pyrt ")]
     return found
 
 

@@ -184,7 +184,7 @@ def test_words_may_be_paths() -> None:
 
 
 def test_words_that_are_no_utf_8_are_refused_by_name() -> None:
-    with pytest.raises(ValueError, match="surrogates|UTF-8"):
+    with pytest.raises(ValueError, match="is not UTF-8"):
         pyrt.run(["true", os.fsdecode(b"\xff")])
 
 
@@ -219,7 +219,7 @@ def test_group_and_extra_groups_are_taken_instead(rootfs: Path) -> None:
 
 
 def test_a_user_that_the_root_does_not_know_is_named(rootfs: Path) -> None:
-    with pytest.raises(pyrt.NotFound, match="user 'nobody-here' is not in .*/etc/passwd") as caught:
+    with pytest.raises(pyrt.NotFound, match=r"user 'nobody-here' is not in .*/etc/passwd") as caught:
         pyrt.run(["true"], rootfs=rootfs, user="nobody-here")
     assert caught.value.path == f"{rootfs}/etc/passwd"
 

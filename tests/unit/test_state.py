@@ -52,9 +52,7 @@ def directory(root: Path) -> Directory:
     """A container's directory with state in it."""
     made = Directory(str(root), ID)
     with made.create(str(root)):
-        made.write_cgroup_paths({"unified": "/sys/fs/cgroup/pyrt-web"})
-        made.write_config(b"{}")
-        made.write(written())
+        made.begin({"unified": "/sys/fs/cgroup/pyrt-web"}, b"{}", written())
     return made
 
 

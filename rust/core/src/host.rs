@@ -27,8 +27,14 @@ impl HostFacts {
     pub fn get() -> Result<&'static HostFacts> {
         static FACTS: OnceLock<Result<HostFacts>> = OnceLock::new();
         // Read outside the lock: a child that is forked meanwhile would wait for it for ever.
-        let facts = FACTS.get().map_or_else(|| Err(HostFacts::read()), Ok);
-        facts.unwrap_or_else(|read| FACTS.get_or_init(|| read)).as_ref().map_err(Clone::clone)
+        let facts = match FACTS.get() {
+            Some(facts) => facts,
+            None => {
+                let read = HostFacts::read();
+                FACTS.get_or_init(|| read)
+            }
+        };
+        facts.as_ref().map_err(Clone::clone)
     }
 
     fn read() -> Result<HostFacts> {

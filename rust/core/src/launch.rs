@@ -209,8 +209,7 @@ impl<'a> Launch<'a> {
                 }
                 Handed::Namespace { path, flag, at } => open_namespace(path, *flag, at)?,
                 Handed::Tree { path, recursive, hint } => {
-                    let tree = sys::open_tree(path, *recursive).at("open mount source", path.to_string_lossy());
-                    tree.map_err(|error| hint.map_or(error.clone(), |hint| error.with_hint(hint)))?
+                    open_tree(path, *recursive).map_err(|error| hint.map_or(error.clone(), |hint| error.with_hint(hint)))?
                 }
                 Handed::State(status) => sys::sealed_file(c"state.json", &self.state(*status), false).op("write the state for hooks")?,
                 Handed::StartListener => self.start_listener()?,
@@ -418,6 +417,16 @@ impl<'a> Launch<'a> {
         }
         error
     }
+}
+
+fn open_tree(path: &Path, recursive: bool) -> Result<OwnedFd> {
+    sys::open_tree(path, recursive).at("open mount source", path.to_string_lossy()).map_err(|error| match error.errno {
+        // What lies on no mount of ours is a detached one, such as `pyrt.Overlay`.
+        Some(Errno::EINVAL) if path.starts_with("/proc") && sys::kernel_version() < (6, 15) => {
+            Error { kind: Kind::Host, ..error }.with_hint("a detached mount can be copied since Linux 6.15: give its layers instead")
+        }
+        _ => error,
+    })
 }
 
 /// A namespace file, checked to be of the kind that config.json says.

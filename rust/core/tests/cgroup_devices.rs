@@ -190,18 +190,20 @@ fn a_list_that_allows_everything_and_no_list_at_all_need_no_program() {
 }
 
 #[test]
-fn a_long_list_is_taken_by_the_kernel() {
+fn the_kernel_takes_the_longest_list_and_any_kind_of_rule() {
     let Some(scratch) = Scratch::only_v2("long") else { return };
-    let access = ["r", "w", "m", "rw", "rwm"];
     let rule = |number: usize| {
-        let allow = number % 3 != 0;
-        let (kind, major, minor, access) = (["b", "c"][number % 2], number % 40, number * 7 % 250, access[number % access.len()]);
-        format!(r#"{{"allow": {allow}, "type": "{kind}", "major": {major}, "minor": {minor}, "access": "{access}"}}"#)
+        let (kind, access) = (["b", "c", "a"][number % 3], ["r", "w", "m", "rw", "rwm"][number % 5]);
+        let (major, minor) = (if number % 7 == 0 { -1 } else { number as i64 }, if number % 11 == 0 { -1 } else { 4294967295i64 });
+        format!(r#"{{"allow": {}, "type": "{kind}", "major": {major}, "minor": {minor}, "access": "{access}"}}"#, number % 2 == 0)
     };
-    let rules: Vec<String> = (0..1000).map(rule).collect();
-    let group = scratch.create(&format!(r#"{{"devices": [{}]}}"#, rules.join(","))).unwrap();
-    assert_eq!(scratch.programs().len(), 1);
-    group.remove().unwrap();
+    let list = |length: usize| format!(r#"{{"devices": [{}]}}"#, (0..length).map(rule).collect::<Vec<_>>().join(","));
+    for length in (1..30).chain([2048]) {
+        let group = scratch.create(&list(length)).unwrap();
+        assert_eq!(scratch.programs().len(), 1);
+        group.remove().unwrap();
+    }
+    assert_eq!(scratch.create(&list(2049)).unwrap_err().kind, Kind::Spec);
 }
 
 /// Set for this test's own second process, which has no capability outside a user namespace.

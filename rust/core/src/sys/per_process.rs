@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicPtr, Ordering};
 pub struct PerProcess<T: 'static>(AtomicPtr<(u32, T)>);
 
 impl<T: Default + Sync> PerProcess<T> {
+    #[allow(clippy::new_without_default)] // For statics alone, which need a const function.
     pub const fn new() -> Self {
         PerProcess(AtomicPtr::new(null_mut()))
     }

@@ -75,7 +75,7 @@ fn refused(step: &str, directory: &Directory, errno: Errno) -> Error {
         Errno::EINVAL => {
             "this kernel has no device programs for cgroups (CONFIG_CGROUP_BPF); leave the list out, or mount the v1 devices controller"
         }
-        Errno::E2BIG => "the list is longer than an eBPF program can be, or the cgroup has all the programs that it can have",
+        Errno::E2BIG => "the cgroup has as many device programs as the kernel permits",
         _ => return Error::system(operation, directory.path().to_owned(), errno),
     };
     Error { errno: Some(errno), ..Error::new(Kind::Host, operation) }.with_path(directory.path()).with_hint(hint)

@@ -1,12 +1,12 @@
 //! Rules as an eBPF program of type BPF_PROG_TYPE_CGROUP_DEVICE: assembled by hand, without maps and helpers, pure.
 //!
 //! The kernel asks it about each open and mknod of a device with `struct bpf_cgroup_dev_ctx` (linux/bpf.h); 1 allows, 0 is EPERM.
-//! It goes through the rules from the last to the first, with those bits of the request in `OPEN` that no rule has decided yet: a rule
-//! that denies one of them ends it, a rule that allows some takes them away, and nothing left means allowed. So the last rule decides
-//! each of making, reading and writing by itself, and a request for two of them needs both.
+//! Making, reading and writing are decided one after the other, each in a section that only requests for it go through: from the last
+//! rule about it to the first, and the first that fits the device decides. Denied ends the program, allowed leads to the next section,
+//! behind the last of which all that was asked for is allowed. Reading and writing share a section where the same rules are about both.
 //!
-//! What a rule names is loaded anew for each test of it. In registers that live on, the kernel's verifier would follow each number that a
-//! test has found down the whole rest of the program: for 100 rules it took 12 ms so, and gave up before 1,000.
+//! Each test loads what it compares anew, and nothing else lives in a register. Otherwise the kernel's verifier follows what a test has
+//! found through the whole rest of the program: it took 12 ms for 100 rules, and gave up before 1,000.
 //!
 //! Source: Documentation/bpf/standardization/instruction-set.rst. Neighbours: `attach` loads it, `tests` interprets it.
 
@@ -15,30 +15,26 @@ use super::rules::{Access, Kind, Rule, IMPLICIT};
 /// As the kernel has it: opcode, registers (source in the high half), offset, immediate value.
 pub(in crate::cgroup) type Instruction = [u8; 8];
 
-// Opcodes: class, operation and whether the operand is an immediate value (K) or a register (X).
+// Opcodes: class, operation and whether the operand is an immediate value (K).
 const LOAD_WORD: u8 = 0x61; // BPF_LDX | BPF_MEM | BPF_W
 const LOAD_HALF_WORD: u8 = 0x69; // BPF_LDX | BPF_MEM | BPF_H
-const AND: u8 = 0x57; // BPF_ALU64 | BPF_AND | BPF_K
-const SHIFT_RIGHT: u8 = 0x77; // BPF_ALU64 | BPF_RSH | BPF_K
 const SET: u8 = 0xb7; // BPF_ALU64 | BPF_MOV | BPF_K
 const JUMP: u8 = 0x05; // BPF_JMP | BPF_JA
 const JUMP_IF_ANY_BIT: u8 = 0x45; // BPF_JMP | BPF_JSET | BPF_K
-                                  // On the lower half, since the immediate value is signed and device numbers are not.
-const JUMP_UNLESS_EQUAL: u8 = 0x56; // BPF_JMP32 | BPF_JNE | BPF_K
+const JUMP_UNLESS_EQUAL: u8 = 0x56; // BPF_JMP32 | BPF_JNE | BPF_K: lower halves only, for immediate values are signed, device numbers not
 const EXIT: u8 = 0x95; // BPF_JMP | BPF_EXIT
 
 // Registers: the kernel fixes what 0 and 1 are.
 const ANSWER: u8 = 0;
 const CONTEXT: u8 = 1;
-const OPEN: u8 = 2;
-const FIELD: u8 = 3;
+const FIELD: u8 = 2;
 
 // struct bpf_cgroup_dev_ctx as (how to load, offset): the access in the high half of the first field, BPF_DEVCG_DEV_* in the low one.
-const ACCESS_AND_KIND: (u8, i16) = (LOAD_WORD, 0);
+const ACCESS: (u8, i16) = (LOAD_WORD, 0);
 const KIND: (u8, i16) = (LOAD_HALF_WORD, 0);
 const MAJOR: (u8, i16) = (LOAD_WORD, 4);
 const MINOR: (u8, i16) = (LOAD_WORD, 8);
-const ACCESS_SHIFT: i32 = 16;
+const ACCESS_SHIFT: u32 = 16;
 const BPF_DEVCG_DEV_BLOCK: u32 = 1;
 const BPF_DEVCG_DEV_CHAR: u32 = 2;
 
@@ -69,65 +65,80 @@ impl Program {
 }
 
 fn assemble(list: &[Rule]) -> Vec<Instruction> {
-    let mut code = vec![load(OPEN, ACCESS_AND_KIND), instruction(SHIFT_RIGHT, OPEN, 0, 0, ACCESS_SHIFT)];
-    // access(2) with F_OK and a like request for nothing. From here on, something is open.
-    code.extend(unless_equal(OPEN, 0, answer(ALLOW)));
-    for rule in IMPLICIT.iter().chain(list.iter().rev()) {
-        code.extend(decide(rule));
-        // The kernel refuses a program with instructions that nothing leads to.
-        if rule.is_about_everything() {
-            return code;
+    let mut sections: Vec<(u32, Vec<Rule>)> = Vec::new();
+    for access in [Access::MAKE, Access::READ, Access::WRITE] {
+        let rules = about(access, list);
+        match sections.iter_mut().find(|(_, known)| *known == rules) {
+            Some((bits, _)) => *bits |= access.bits(),
+            None => sections.push((access.bits(), rules)),
         }
     }
-    code.extend(answer(DENY));
+    let mut code: Vec<Instruction> = sections.iter().flat_map(|(bits, rules)| section(*bits, rules)).collect();
+    code.extend(answer(ALLOW));
     code
 }
 
-/// The rule's decision, behind one test for each thing that it names.
-fn decide(rule: &Rule) -> Vec<Instruction> {
-    let mut code = match (rule.allow, rule.access) {
-        (true, Access::ALL) => answer(ALLOW).to_vec(),
-        (false, Access::ALL) => answer(DENY).to_vec(),
-        (true, access) => {
-            let mut code = vec![instruction(AND, OPEN, 0, 0, !(access.bits() as i32))];
-            code.extend(unless_equal(OPEN, 0, answer(ALLOW)));
-            code
+/// The rules about one kind of access, the last first, up to one that fits every device. All say `Access::ALL`, to be compared.
+fn about(access: Access, list: &[Rule]) -> Vec<Rule> {
+    let mut rules = Vec::new();
+    for rule in IMPLICIT.iter().chain(list.iter().rev()).filter(|rule| rule.access.bits() & access.bits() != 0) {
+        let rule = Rule { access: Access::ALL, ..*rule };
+        rules.push(rule);
+        if rule.is_about_everything() {
+            break;
         }
-        (false, access) => {
-            let deny = answer(DENY);
-            let mut code = vec![
-                // Over the jump that leads past the answer.
-                instruction(JUMP_IF_ANY_BIT, OPEN, 0, 1, access.bits() as i32),
-                instruction(JUMP, 0, 0, deny.len() as i16, 0),
-            ];
-            code.extend(deny);
-            code
-        }
+    }
+    rules
+}
+
+/// Leads past its end where the rules allow, and where the request is not about these bits.
+fn section(bits: u32, rules: &[Rule]) -> Vec<Instruction> {
+    // The kernel refuses instructions that nothing leads to: after a rule that fits every device comes nothing.
+    let (mut code, conditional) = match rules.split_last() {
+        Some((last, before)) if last.is_about_everything() && last.allow => (Vec::new(), before),
+        Some((last, before)) if last.is_about_everything() => (answer(DENY).to_vec(), before),
+        _ => (answer(DENY).to_vec(), rules),
     };
+    for rule in conditional.iter().rev() {
+        let decision = if rule.allow { vec![jump(code.len())] } else { answer(DENY).to_vec() };
+        let mut longer = guarded(rule, decision);
+        longer.append(&mut code);
+        code = longer;
+    }
+    if code.is_empty() {
+        return code;
+    }
+    let bits = (bits << ACCESS_SHIFT) as i32;
+    // Over the jump that leads past the section.
+    let mut section = vec![load(ACCESS), instruction(JUMP_IF_ANY_BIT, FIELD, 0, 1, bits), jump(code.len())];
+    section.append(&mut code);
+    section
+}
+
+/// The decision behind one test for each thing that the rule names.
+fn guarded(rule: &Rule, decision: Vec<Instruction>) -> Vec<Instruction> {
     let kind = rule.kind.map(|kind| match kind {
         Kind::Block => BPF_DEVCG_DEV_BLOCK,
         Kind::Character => BPF_DEVCG_DEV_CHAR,
     });
+    let mut code = decision;
     for (field, value) in [(MINOR, rule.minor), (MAJOR, rule.major), (KIND, kind)] {
         if let Some(value) = value {
-            let guarded = unless_equal(FIELD, value as i32, code);
-            code = vec![load(FIELD, field)];
-            code.extend(guarded);
+            let mut test = vec![load(field), instruction(JUMP_UNLESS_EQUAL, FIELD, 0, code.len() as i16, value as i32)];
+            test.append(&mut code);
+            code = test;
         }
     }
     code
 }
 
-fn load(register: u8, (opcode, offset): (u8, i16)) -> Instruction {
-    instruction(opcode, register, CONTEXT, offset, 0)
+fn load((opcode, offset): (u8, i16)) -> Instruction {
+    instruction(opcode, FIELD, CONTEXT, offset, 0)
 }
 
-/// The code with a jump before it that leads past it where the register's lower half is another value.
-fn unless_equal(register: u8, value: i32, code: impl AsRef<[Instruction]>) -> Vec<Instruction> {
-    let code = code.as_ref();
-    let mut guarded = vec![instruction(JUMP_UNLESS_EQUAL, register, 0, code.len() as i16, value)];
-    guarded.extend_from_slice(code);
-    guarded
+/// Over so many instructions. `rules` bounds the list, so that the distance fits.
+fn jump(distance: usize) -> Instruction {
+    instruction(JUMP, 0, 0, distance as i16, 0)
 }
 
 fn answer(value: i32) -> [Instruction; 2] {

@@ -9,6 +9,10 @@ use crate::error::{Error, Result};
 
 pub(in crate::cgroup) const LIST: &str = "linux.resources.devices";
 
+/// Entries of a list. Engines send a dozen; with 8 instructions for each, jumps over all of them still fit into their 16 bits, and the
+/// kernel's verifier does not give up (BPF_COMPLEXITY_LIMIT_JMP_SEQ).
+pub(super) const MOST: usize = 2048;
+
 /// The spec's "any" for a device number.
 const ANY: i64 = -1;
 
@@ -82,8 +86,11 @@ pub(in crate::cgroup) const IMPLICIT: &[Rule] = &[
     character(136, None),  // pts/N
 ];
 
-/// The list's entries, in its order. Errors: `Kind::Spec` for a type, number or access that names no device.
+/// The list's entries, in its order. Errors: `Kind::Spec` for a type, number or access that names no device, and for too long a list.
 pub(in crate::cgroup) fn read(list: &[LinuxDeviceCgroup]) -> Result<Vec<Rule>> {
+    if list.len() > MOST {
+        return Err(Error::spec(LIST, format!("{} entries are more than {MOST}", list.len())));
+    }
     list.iter().enumerate().map(|(index, entry)| rule(entry, index)).collect()
 }
 

@@ -1,7 +1,7 @@
 //! The program's answers, interpreted here as the kernel would run it, against rules applied one after the other as the spec has it.
 
 use super::program::Program;
-use super::rules::{Access, Kind, Rule, IMPLICIT};
+use super::rules::{read, Access, Kind, Rule, IMPLICIT, MOST};
 
 const MAKE: u32 = 1;
 const READ: u32 = 2;
@@ -24,7 +24,7 @@ fn character((major, minor): (u32, u32), access: u32) -> Request {
 }
 
 fn rules(json: &str) -> Vec<Rule> {
-    super::read(&serde_json::from_str::<Vec<_>>(json).unwrap()).unwrap()
+    read(&serde_json::from_str::<Vec<_>>(json).unwrap()).unwrap()
 }
 
 /// What an interpreter makes of the program, given struct bpf_cgroup_dev_ctx.
@@ -150,4 +150,17 @@ fn nothing_comes_before_a_rule_about_everything() {
     assert!(long.allows_everything());
     assert!(!program(r#"[{"allow": true}, {"allow": false, "type": "c", "major": 10}]"#).allows_everything());
     assert!(!program(r#"[{"allow": true, "type": "c"}, {"allow": true, "type": "b"}]"#).allows_everything());
+}
+
+#[test]
+fn the_longest_list_is_answered_to_its_first_rule_and_a_longer_one_is_refused() {
+    let entry = |number: usize| format!(r#"{{"allow": true, "type": "b", "major": {number}, "minor": {number}, "access": "r"}}"#);
+    let longest: Vec<String> = (0..MOST).map(entry).collect();
+    let program = Program::new(&rules(&format!("[{}]", longest.join(","))));
+    for (number, access, allowed) in [(0, READ, true), (MOST - 1, READ, true), (0, READ | WRITE, false), (MOST, READ, false)] {
+        let request = Request { kind: Kind::Block, major: number as u32, minor: number as u32, access };
+        assert_eq!(answer(&program, request), allowed, "{request:?}");
+    }
+    let error = read(&serde_json::from_str::<Vec<_>>(&format!("[{},{}]", longest.join(","), entry(0))).unwrap()).unwrap_err();
+    assert_eq!(error.json_path.as_deref(), Some("linux.resources.devices"));
 }
