@@ -9,11 +9,13 @@ from typing import Any, Literal, final
 
 __all__ = [
     "Cgroup",
+    "Container",
     "LaunchPlan",
     "OCI_VERSION",
     "Process",
     "View",
     "__version__",
+    "container_ids",
     "host_facts",
     "json_dumps",
     "json_loads",
@@ -21,10 +23,9 @@ __all__ = [
     "namespaces_create",
     "overlay_mount",
     "plan",
-    "process_alive",
     "run_hooks",
-    "signal_process",
-    "start",
+    "signal_number",
+    "state_root",
     "wait_process",
 ]
 
@@ -97,22 +98,17 @@ class LaunchPlan:
         """Directory by hierarchy: {"unified": "/sys/fs/cgroup/unified/pyrt-ID", "memory": ...}. What state must name before the launch."""
     @property
     def own_pid_namespace(self) -> bool: ...
-    @property
-    def poststart(self) -> bool:
-        """config.json has poststart hooks."""
     def launch(
         self,
         *,
         stdio: tuple[int, int, int],
-        start_socket: str | None = None,
         console_socket: int | None = None,
         pass_fds: Sequence[int] = ...,
     ) -> Process:
-        """Make the container. Returns when the program was executed, or, where the plan waits for start, when init waits for `start`.
+        """Make a container that has no state on disk. Returns when the program was executed.
 
-        stdio: the descriptors that become 0, 1, 2 (ignored where config.json asks for a terminal). start_socket: path of the Unix
-        socket to make. console_socket: a connected Unix socket that gets the terminal. pass_fds: descriptors that the
-        program keeps, renumbered from 3, as many as the plan's preserve_fds.
+        stdio: the descriptors that become 0, 1, 2 (ignored where config.json asks for a terminal). console_socket: a connected Unix socket
+        that gets the terminal. pass_fds: descriptors that the program keeps, renumbered from 3, as many as the plan's preserve_fds.
         On failure everything is undone and the error raised. Releases the GIL.
         """
 
@@ -152,6 +148,57 @@ class Process:
         """Release the descriptors. Never ends the container."""
 
 @final
+class Container:
+    """A container with state on disk, ROOT/ID. Every call reads it anew; what changes the state waits for the container's lock, without
+    the GIL, and Ctrl-C interrupts that. All raise NotFound and StateUnreadable."""
+
+    def __new__(cls, root: str, id: str) -> Container:
+        """A handle; whether the container exists shows when it is used. Raises SpecError for what is no id."""
+    @staticmethod
+    def create(
+        root: str,
+        plan: LaunchPlan,
+        config: bytes,
+        *,
+        stdio: tuple[int, int, int],
+        console_socket: int | None = None,
+        pass_fds: Sequence[int] = ...,
+    ) -> Container:
+        """Reserve the plan's id, and launch as `LaunchPlan.launch`. config: what the plan was made of. Returns when init waits for `start`,
+        or, where the plan does not, when the program runs and poststart hooks have run. Raises AlreadyExists too."""
+    @property
+    def id(self) -> str: ...
+    @property
+    def path(self) -> str:
+        """Its state directory."""
+    @property
+    def process(self) -> Process | None:
+        """Its init, where this process made it and it is not deleted."""
+    @property
+    def exit_status(self) -> int | None:
+        """What `record_exit` recorded, in whichever process."""
+    def exists(self) -> bool: ...
+    def status(self) -> Literal["creating", "created", "running", "paused", "stopped"]: ...
+    def state(self) -> dict[str, Any]:
+        """ociVersion, id, status, pid, bundle, annotations, rootfs, created, owner."""
+    def init(self) -> tuple[int, int] | None:
+        """PID and start time of its init, alive or not; None while it is not made."""
+    def config(self) -> bytes:
+        """config.json as it was at the creation."""
+    def require(self, verb: str, allowed: Sequence[str], hint: str | None = None) -> None:
+        """Raise InvalidState, naming both states, unless the status is one of allowed."""
+    def cgroup(self) -> Cgroup | None: ...
+    def start(self) -> None:
+        """Returns when the program was executed and the poststart hooks are done."""
+    def kill(self, signal: int, all: bool) -> None: ...
+    def pause(self) -> None: ...
+    def resume(self) -> None: ...
+    def delete(self, force: bool) -> list[str]:
+        """Returns which poststop hooks failed, and how."""
+    def record_exit(self, status: int) -> None:
+        """For `wait` in other processes, where this one made the container."""
+
+@final
 class Cgroup:
     """One cgroup in every hierarchy that it joined: cgroup2, and v1 hierarchies on hybrid hosts."""
 
@@ -181,17 +228,17 @@ class Cgroup:
     def remove(self) -> None:
         """Remove it, with cgroups below it; it must be empty of processes. Missing ones are fine."""
 
-def start(socket: str) -> None:
-    """Let the init waiting at this socket go on, and return when the program was executed. InvalidState where nobody waits."""
+def state_root(rootless: bool | None = None) -> str:
+    """Where containers are kept if nobody says otherwise: /run/pyrt, or without root $XDG_RUNTIME_DIR/pyrt. Raises SpecError."""
+
+def container_ids(root: str) -> list[str]:
+    """Ids of all containers below root, sorted; none where it does not exist."""
+
+def signal_number(name: str) -> int:
+    """"15", "TERM", "SIGTERM", "SIGRTMIN+3" as a number. Raises SpecError."""
 
 def run_hooks(config: bytes, stage: Literal["poststart", "poststop"], state: bytes) -> list[str]:
     """Run that stage's hooks with `state` on stdin. poststart raises at the first failure; poststop returns failures as warnings."""
-
-def process_alive(pid: int, start_time: int) -> bool:
-    """Whether this very process exists and is no zombie."""
-
-def signal_process(pid: int, start_time: int, signal: int) -> None:
-    """By pidfd, after checking the start time. Raises ProcessLookupError when it has ended."""
 
 def wait_process(pid: int, start_time: int, timeout: float | None = None) -> tuple[bool, int | None]:
     """(ended, status) of a process that need not be our child. Status as `Process.wait`; None where the kernel cannot tell."""

@@ -6,6 +6,7 @@ The tree; every class is an ``Error``, and the built-in class beside it lets cod
     ├── NotFound            (LookupError)          a container, cgroup or file that pyrt manages is not there
     ├── AlreadyExists                              the id or cgroup is in use
     ├── InvalidState                               the container is in the wrong state for this
+    ├── StateUnreadable                            its state on disk is damaged: only `delete --force` can go on
     ├── SpecError           (ValueError)           config.json or an argument is wrong; json_path says where
     ├── HostError           (OSError)              this kernel or host cannot do what was asked
     ├── PermissionDenied    (PermissionError)      the caller may not
@@ -42,6 +43,7 @@ __all__ = [
     "NotFound",
     "PermissionDenied",
     "SpecError",
+    "StateUnreadable",
     "from_native",
     "from_os_error",
 ]
@@ -104,6 +106,10 @@ class AlreadyExists(Error):
 
 class InvalidState(Error):
     """The container's state does not allow the operation; the text names the state it is in and the one it would have to be in."""
+
+
+class StateUnreadable(Error):
+    """The state of a container on disk is missing, truncated or not what pyrt writes. Only `delete --force` can go on."""
 
 
 class SpecError(Error, ValueError):
@@ -175,6 +181,7 @@ _KINDS: "dict[str, type[Error]]" = {
     "not-found": NotFound,
     "already-exists": AlreadyExists,
     "invalid-state": InvalidState,
+    "state-unreadable": StateUnreadable,
 }
 
 

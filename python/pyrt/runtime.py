@@ -1,18 +1,17 @@
 """Runtime: creates containers from OCI bundles, finds and lists them. The command's engine form is made of it.
 
-The order of a creation is that of docs/architecture.md: decide (``_native.plan`` touches nothing), reserve the id, write down which
-cgroups will be ours, launch, write down the process. Whoever is killed in between leaves what `delete --force` needs.
+Here it is decided what a container is made of (``_native.plan`` touches nothing); ``_native.Container.create`` reserves the id, writes down
+which cgroups will be ours, launches, and writes down the process. Whoever is killed in between leaves what `delete --force` needs.
 
-Neighbours: container.py is what comes out, state.py the directory it is kept in, spec.py builds configurations.
+Neighbours: container.py is what comes out, spec.py builds configurations.
 """
 
 import posix
-import time
 
 from pyrt import _native
 from pyrt.container import Container
 from pyrt.errors import NotFound, SpecError, from_os_error
-from pyrt.state import SIZE_LIMIT, Directory, State, boot_id, default_root, ids, read_file
+from pyrt.files import read_file
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -28,13 +27,16 @@ if TYPE_CHECKING:
 
 __all__ = ["Runtime"]
 
+_CONFIG_SIZE_LIMIT = 16 * 1024 * 1024
+"""Bytes in a config.json, as in rust/core/src/oci."""
+
 
 class Runtime:
     """Containers below one state directory. Holds nothing open: several objects, threads and processes may use one directory."""
 
     def __init__(self, root: "StrPath | None" = None) -> None:
         """root: the state directory, /run/pyrt by default, or $XDG_RUNTIME_DIR/pyrt for users other than root. Made when needed."""
-        self._root = absolute(posix.fspath(root) if root is not None else default_root())
+        self._root = absolute(posix.fspath(root) if root is not None else _native.state_root())
 
     def __repr__(self) -> str:
         return f"pyrt.Runtime({self._root!r})"
@@ -71,7 +73,7 @@ class Runtime:
 
         On failure nothing is left. Raises SpecError, AlreadyExists, HostError, PermissionDenied, MissingExecutable, Error.
         """
-        directory = Directory(self._root, id)
+        _native.Container(self._root, id)  # refuses what is no id, before anything is read
         pass_fds = options.get("pass_fds", ())
         if args is None and "bundle" in options and options.keys() <= {"bundle", "pass_fds"}:
             source = _from_bundle(options["bundle"] or ".", config)
@@ -94,36 +96,21 @@ class Runtime:
             waits_for_start=not start,
         )
         _check_terminal(plan, attached, console_socket)
-        with directory.create(self._root):
-            state = State(
-                id=id,
-                status="creating",
-                oci_version=plan.oci_version,
-                bundle=source.bundle,
-                rootfs=plan.rootfs,
-                annotations=plan.annotations,
-                created=_now(),
-                boot_id=boot_id(),
-                own_pid_namespace=plan.own_pid_namespace,
-                poststart=plan.poststart,
-            )
-            process = _launch(plan, directory, state, source.config, start, stdio, console_socket, pass_fds)
-        container = Container(directory, process, terminal=plan.terminal)
+        native = _native.Container.create(self._root, plan, source.config, stdio=stdio, console_socket=console_socket, pass_fds=pass_fds)
+        container = Container(native, terminal=plan.terminal)
         container.warnings += plan.warnings
-        if start:
-            container._run_poststart(state)
         return container
 
     def get(self, id: str) -> Container:
         """The container of that id. Raises NotFound."""
-        container = Container(Directory(self._root, id))
-        if not container._directory.exists():
+        native = _native.Container(self._root, id)
+        if not native.exists():
             raise NotFound(f"container does not exist: {id}")
-        return container
+        return Container(native)
 
     def list(self) -> "list[Container]":
         """All containers, by id; of some the state may be unreadable, which shows when it is asked for."""
-        return [Container(Directory(self._root, name)) for name in ids(self._root)]
+        return [Container(_native.Container(self._root, name)) for name in _native.container_ids(self._root)]
 
 
 class _Source:
@@ -178,7 +165,7 @@ def _bundle(path: str) -> str:
 
 def _read_config(path: str) -> bytes:
     try:
-        return read_file(path, SIZE_LIMIT)
+        return read_file(path, _CONFIG_SIZE_LIMIT)
     except OSError as error:
         raise from_os_error("read", error, path, hint="`pyrt spec` writes a config.json") from error
     except ValueError as error:
@@ -194,50 +181,3 @@ def _check_terminal(plan: "_native.LaunchPlan", attached: bool, console_socket: 
             "a console socket has nothing to receive",
             hint="it is for detached or created containers whose config.json has process.terminal true",
         )
-
-
-def _launch(
-    plan: "_native.LaunchPlan",
-    directory: Directory,
-    state: State,
-    config: bytes,
-    start: bool,
-    stdio: tuple[int, int, int],
-    console_socket: int | None,
-    pass_fds: "Sequence[int]",
-) -> "_native.Process":
-    """Launch, with everything on disk before and after that `delete --force` needs. Undoes all of it on failure."""
-    process = None
-    try:
-        directory.begin(plan.cgroup_paths, config, state)
-        process = plan.launch(
-            stdio=stdio,
-            start_socket=None if start else directory.start_socket,
-            console_socket=console_socket,
-            pass_fds=pass_fds,
-        )
-        state.pid = process.pid
-        state.start_time = process.start_time
-        state.status = "running" if start else "created"
-        directory.write(state)
-    except BaseException:
-        if process is not None:
-            _undo(process)
-        directory.remove()
-        raise
-    return process
-
-
-def _undo(process: "_native.Process") -> None:
-    process.kill()
-    process.wait()
-    group = process.cgroup
-    if group is not None:
-        group.remove()
-    process.close()
-
-
-def _now() -> str:
-    """RFC 3339 with nanoseconds."""
-    seconds, nanoseconds = divmod(time.time_ns(), 1_000_000_000)
-    return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(seconds))}.{nanoseconds:09d}Z"

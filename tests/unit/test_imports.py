@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 import pyrt
+from helpers.states import write_state
 
 SOURCE = str(Path(pyrt.__file__).parents[1])
 PRINT = "print(sorted(sys.modules), file=sys.stderr)"
@@ -33,12 +34,11 @@ STATE = IMPORT | {
     "pyrt.cli.table",
     "pyrt.container",
     "pyrt.errors",
-    "pyrt.state",
 }
 
 CREATE = (STATE - {"pyrt.cli.manage"}) | {
-    "fcntl",  # flock(2) on the state directory
     "pyrt.cli.lifecycle",
+    "pyrt.files",
     "pyrt.runtime",
 }
 
@@ -76,26 +76,7 @@ def test_import_pyrt_loads_nothing_else() -> None:
 @pytest.fixture
 def stopped(tmp_path: Path) -> Path:
     """A state directory with one container that has ended, as pyrt writes it."""
-    from pyrt.state import Directory, State, boot_id
-
-    directory = Directory(str(tmp_path), "stopped")
-    with directory.create(str(tmp_path)):
-        directory.write(
-            State(
-                id="stopped",
-                status="stopped",
-                oci_version="1.3.0",
-                bundle="/bundle",
-                rootfs="/bundle/rootfs",
-                annotations={},
-                created="2026-11-25T00:00:00.000000000Z",
-                boot_id=boot_id(),
-                own_pid_namespace=True,
-                poststart=False,
-                pid=1,
-                start_time=1,
-            )
-        )
+    write_state(tmp_path, "stopped")
     return tmp_path
 
 

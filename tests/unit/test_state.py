@@ -1,6 +1,7 @@
 """State on disk, read as hostile input: what a truncated, exchanged or malicious file of a container can do is to be refused by name.
 
-Needs no root: state directories are the caller's. Neighbours: tests/integration/test_lifecycle.py (the same through a container).
+Needs no root: state directories are the caller's. Neighbours: rust/core/src/container/tests.rs (locks, writing, removal), and
+tests/integration/test_lifecycle.py (the same through a container).
 """
 
 from __future__ import annotations
@@ -8,99 +9,44 @@ from __future__ import annotations
 import errno
 import json
 import os
-import stat
-import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pyrt import AlreadyExists, Error, NotFound, SpecError, state
-from pyrt.state import Directory, State, StateUnreadable
+from helpers.states import state, write_state
+from pyrt import Error, NotFound, SpecError, _native
+from pyrt.errors import StateUnreadable
 
 ID = "web"
 
 
-def written(**changes: Any) -> State:
-    values: dict[str, Any] = {
-        "id": ID,
-        "status": "running",
-        "oci_version": "1.3.0",
-        "bundle": "/bundles/web",
-        "rootfs": "/bundles/web/rootfs",
-        "annotations": {"key": "value"},
-        "created": "2026-11-25T00:00:00.000000000Z",
-        "boot_id": "boot",
-        "own_pid_namespace": True,
-        "poststart": False,
-        "pid": 4711,
-        "start_time": 12345,
-    }
-    return State(**{**values, **changes})
-
-
 @pytest.fixture
-def root(tmp_path: Path) -> Path:
-    return tmp_path / "deep" / "state"
+def directory(tmp_path: Path) -> Path:
+    """The directory of a container with state in it."""
+    return write_state(tmp_path, ID)
 
 
-@pytest.fixture
-def directory(root: Path) -> Directory:
-    """A container's directory with state in it."""
-    made = Directory(str(root), ID)
-    with made.create(str(root)):
-        made.begin({"unified": "/sys/fs/cgroup/pyrt-web"}, b"{}", written())
-    return made
+def container(directory: Path) -> _native.Container:
+    return _native.Container(str(directory.parent), directory.name)
 
 
-def fields(kept: State) -> dict[str, Any]:
-    return {name: getattr(kept, name) for name in State.__slots__}
+def test_what_is_written_is_read(directory: Path) -> None:
+    shown = container(directory).state()
+    assert list(shown) == ["ociVersion", "id", "status", "pid", "bundle", "annotations", "rootfs", "created", "owner"]
+    assert (shown["id"], shown["bundle"], shown["annotations"]) == (ID, "/bundles/web", {"key": "value"})
 
 
-def spoil(directory: Directory, content: bytes) -> Path:
-    path = Path(directory.path, "state.json")
-    path.write_bytes(content)
-    return path
+def test_a_container_of_another_boot_is_stopped(directory: Path) -> None:
+    shown = container(directory).state()
+    assert (shown["status"], shown["pid"]) == ("stopped", 0)
 
 
-# Written and read
-
-
-def test_what_is_written_is_read_back(directory: Directory) -> None:
-    assert fields(directory.read()) == fields(written())
-    assert directory.read_config() == b"{}"
-    assert directory.read_cgroup_paths() == {"unified": "/sys/fs/cgroup/pyrt-web"}
-
-
-def test_everything_is_the_owner_s_alone(directory: Directory, root: Path) -> None:
-    before = os.umask(0)
-    try:
-        directory.write(written(status="stopped"))
-    finally:
-        os.umask(before)
-    assert stat.S_IMODE(os.stat(directory.path).st_mode) == 0o700
-    assert stat.S_IMODE(root.stat().st_mode) == 0o700
-    assert {name: stat.S_IMODE(os.stat(f"{directory.path}/{name}").st_mode) for name in os.listdir(directory.path)} == dict.fromkeys(
-        ["cgroup", "config.json", "state.json"], 0o600
-    )
-
-
-def test_a_write_that_was_cut_off_is_overwritten_and_never_seen(directory: Directory) -> None:
-    Path(directory.path, "state.json.new").write_bytes(b"half of a fi")
-    assert directory.read().status == "running"
-    directory.write(written(status="stopped"))
-    assert directory.read().status == "stopped"
-    assert not Path(directory.path, "state.json.new").exists()
-
-
-def test_a_symlink_in_the_place_of_what_is_written_is_not_followed(directory: Directory, tmp_path: Path) -> None:
-    Path(directory.path, "state.json.new").symlink_to(tmp_path / "victim")
-    with pytest.raises(Error) as caught:
-        directory.write(written())
-    assert (caught.value.errno, (tmp_path / "victim").exists()) == (errno.ELOOP, False)
+def test_a_container_whose_creator_was_killed_before_its_process_was_made_is_stopped(tmp_path: Path) -> None:
+    assert container(write_state(tmp_path, ID, stage="creating", init=None)).status() == "stopped"
 
 
 # Hostile files
@@ -116,14 +62,15 @@ def test_a_symlink_in_the_place_of_what_is_written_is_not_followed(directory: Di
         (b"[]", "it is not state of version 1"),
         (b"{}", "it is not state of version 1"),
         (b'{"version": 2}', "it is not state of version 1"),
-        (b'{"version": 1}', "it lacks values, or has unknown ones"),
-        (b"[" * 100_000, "not JSON"),
+        (b'{"version": 1}', "missing field"),
+        (b"[" * 100_000, "it is not state of version 1|not JSON"),
     ],
 )
-def test_a_file_that_is_no_state_is_unreadable_with_its_path_and_the_way_out(directory: Directory, content: bytes, text: str) -> None:
-    path = spoil(directory, content)
+def test_a_file_that_is_no_state_is_unreadable_with_its_path_and_the_way_out(directory: Path, content: bytes, text: str) -> None:
+    path = directory / "state.json"
+    path.write_bytes(content)
     with pytest.raises(StateUnreadable, match=text) as caught:
-        directory.read()
+        container(directory).state()
     assert str(caught.value).startswith(f"state of container {ID} is unreadable: {path}: ")
     assert caught.value.hint == "delete --force removes it"
 
@@ -131,35 +78,33 @@ def test_a_file_that_is_no_state_is_unreadable_with_its_path_and_the_way_out(dir
 @pytest.mark.parametrize(
     ("changes", "text"),
     [
-        ({"pid": 0}, "none of a container's process"),
-        ({"pid": 1}, "none of a container's process"),
-        ({"pid": -1}, "none of a container's process"),
-        ({"pid": 4 * 1024 * 1024 + 1}, "none of a container's process"),
-        ({"pid": None}, "none of a container's process"),
-        ({"start_time": None}, "none of a container's process"),
-        ({"start_time": -1}, "none of a container's process"),
-        ({"start_time": 1 << 63}, "none of a container's process"),
-        ({"pid": "4711"}, "pid is not a number"),
-        ({"pid": 4711.0}, "pid is not a number"),
-        ({"pid": True}, "pid is not a number"),
-        ({"exit_status": "0"}, "exit_status is not a number"),
-        ({"status": "paused"}, "status is unknown"),
-        ({"status": ["running"]}, "status is unknown"),
+        ({"init": {"pid": 0, "start_time": 1}}, "none of a container's processes"),
+        ({"init": {"pid": 1, "start_time": 1}}, "none of a container's processes"),
+        ({"init": {"pid": -1, "start_time": 1}}, "none of a container's processes"),
+        ({"init": {"pid": 4 * 1024 * 1024 + 1, "start_time": 1}}, "none of a container's processes"),
+        ({"init": {"pid": 2, "start_time": 1 << 63}}, "none of a container's processes"),
+        ({"init": {"pid": 2, "start_time": -1}}, "invalid value: integer `-1`"),
+        ({"init": {"pid": 2}}, "missing field `start_time`"),
+        ({"init": {"pid": "4711", "start_time": 1}}, "invalid type: string"),
+        ({"init": {"pid": 4711.0, "start_time": 1}}, "invalid type: floating point"),
+        ({"init": {"pid": True, "start_time": 1}}, "invalid type: boolean"),
+        ({"stage": "paused"}, "unknown variant `paused`"),
+        ({"stage": ["running"]}, "invalid type|expected"),
         ({"id": "other"}, "it belongs to another id"),
-        ({"bundle": None}, "bundle is not a string"),
-        ({"boot_id": 1}, "boot_id is not a string"),
-        ({"own_pid_namespace": 1}, "own_pid_namespace is neither true nor false"),
-        ({"poststart": None}, "poststart is neither true nor false"),
-        ({"annotations": []}, "annotations are not strings"),
-        ({"annotations": {"key": 1}}, "annotations are not strings"),
-        ({"more": 1}, "it lacks values, or has unknown ones"),
+        ({"bundle": None}, "invalid type: null"),
+        ({"boot_id": 1}, "invalid type: integer `1`"),
+        ({"own_pid_namespace": 1}, "invalid type: integer `1`"),
+        ({"has_poststart": None}, "invalid type: null"),
+        ({"annotations": []}, "invalid type: sequence"),
+        ({"annotations": {"key": 1}}, "invalid type: integer `1`"),
+        ({"more": 1}, "unknown field `more`"),
     ],
     ids=str,
 )
-def test_a_value_that_pyrt_never_writes_is_refused_by_name(directory: Directory, changes: dict[str, Any], text: str) -> None:
-    spoil(directory, json.dumps({**json.loads(written().to_json()), **changes}).encode())
+def test_a_value_that_pyrt_never_writes_is_refused_by_name(directory: Path, changes: dict[str, Any], text: str) -> None:
+    (directory / "state.json").write_text(json.dumps(state(ID, **changes)))
     with pytest.raises(StateUnreadable, match=text):
-        directory.read()
+        container(directory).state()
 
 
 JSON = st.recursive(
@@ -167,30 +112,31 @@ JSON = st.recursive(
 )
 
 
-@given(value=JSON, name=st.sampled_from([*State.__slots__, "version"]))
-def test_no_json_value_anywhere_gets_past_the_check_unless_it_is_what_is_written(value: Any, name: str) -> None:
-    said = json.loads(written().to_json())
-    said[name] = value
-    if State.fault(said, ID) is None:
-        kept = State.from_json(said)
-        assert json.loads(kept.to_json()) == said
-    assert State.fault(value, ID) is not None
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(value=JSON, name=st.sampled_from(list(state(ID))))
+def test_any_value_anywhere_is_read_or_refused_and_nothing_else(directory: Path, value: Any, name: str) -> None:
+    (directory / "state.json").write_text(json.dumps(state(ID, **{name: value})))
+    try:
+        shown = container(directory).state()
+    except StateUnreadable:
+        return
+    assert shown["status"] == "stopped"
 
 
 @pytest.mark.parametrize("make", [os.mkfifo, os.mkdir, lambda path: os.symlink("/dev/zero", path), lambda path: os.symlink(path, path)])
-def test_a_file_that_is_no_regular_one_is_refused_and_never_waited_for(directory: Directory, make: Callable[[str], None]) -> None:
-    path = f"{directory.path}/state.json"
-    os.unlink(path)
-    make(path)
-    with pytest.raises(Error):
-        directory.read()
+def test_a_file_that_is_no_regular_one_is_refused_and_never_waited_for(directory: Path, make: Callable[[str], None]) -> None:
+    path = directory / "state.json"
+    path.unlink()
+    make(str(path))
+    with pytest.raises(Error) as caught:
+        container(directory).state()
+    assert str(path) in str(caught.value)
 
 
-def test_a_file_that_is_too_large_is_not_read_whole(directory: Directory, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(state, "STATE_SIZE_LIMIT", 1000)
-    spoil(directory, b" " * 1001)
+def test_a_file_that_is_too_large_is_not_read_whole(directory: Path) -> None:
+    os.truncate(directory / "state.json", (32 << 20) + 1)
     with pytest.raises(StateUnreadable, match="it is too large"):
-        directory.read()
+        container(directory).state()
 
 
 @pytest.mark.parametrize(
@@ -204,11 +150,19 @@ def test_a_file_that_is_too_large_is_not_read_whole(directory: Directory, monkey
         b"nonsense",
     ],
 )
-def test_cgroups_that_pyrt_never_names_are_refused_with_the_way_out_by_hand(directory: Directory, content: bytes) -> None:
-    Path(directory.path, "cgroup").write_bytes(content)
+def test_cgroups_that_pyrt_never_names_are_refused_with_the_way_out_by_hand(directory: Path, content: bytes) -> None:
+    (directory / "cgroup").write_bytes(content)
     with pytest.raises(StateUnreadable) as caught:
-        directory.read_cgroup_paths()
+        container(directory).cgroup()
     assert caught.value.hint == "kill what is left in its cgroups, then remove them and this directory by hand"
+
+
+def test_a_recorded_exit_status_that_is_none_counts_for_nothing(directory: Path) -> None:
+    (directory / "exit").symlink_to("/etc/passwd")
+    assert container(directory).exit_status is None
+    (directory / "exit").unlink()
+    (directory / "exit").symlink_to("-9")
+    assert container(directory).exit_status == -9
 
 
 # Ids
@@ -216,87 +170,57 @@ def test_cgroups_that_pyrt_never_names_are_refused_with_the_way_out_by_hand(dire
 
 @pytest.mark.parametrize("id", ["a", "A-1_b+c.d", "x" * 200, "...", "-", "..a"])
 def test_an_id_that_is_a_plain_name_is_taken(id: str) -> None:
-    state.check_id(id)
+    assert _native.Container("/nowhere", id).id == id
 
 
 @given(st.text(max_size=5))
 def test_an_id_never_leaves_its_directory(id: str) -> None:
     try:
-        state.check_id(id)
+        made = _native.Container("/root", id)
     except SpecError:
         return
-    assert os.path.normpath(f"/root/{id}") == f"/root/{id}"
+    assert os.path.normpath(made.path) == f"/root/{id}"
     assert id.isascii()
 
 
-def test_names_that_are_no_ids_are_not_listed(directory: Directory, root: Path) -> None:
-    (root / "not an id").mkdir()
-    (root / ("x" * 201)).mkdir()
-    assert state.ids(str(root)) == [ID]
-    assert state.ids(f"{root}/nowhere") == []
+def test_names_that_are_no_ids_are_not_listed(directory: Path) -> None:
+    (directory.parent / "not an id").mkdir()
+    (directory.parent / ("x" * 201)).mkdir()
+    assert _native.container_ids(str(directory.parent)) == [ID]
+    assert _native.container_ids(f"{directory.parent}/nowhere") == []
 
 
-# One directory, several callers
-
-
-def test_an_id_in_use_is_refused(directory: Directory, root: Path) -> None:
-    with pytest.raises(AlreadyExists, match=f"container with given ID already exists: {ID}"):
-        Directory(str(root), ID).create(str(root))
-
-
-def test_a_container_that_is_gone_is_not_found(root: Path) -> None:
-    missing = Directory(str(root), "nobody")
-    for ask in (missing.read, missing.lock, missing.try_lock, missing.identity, missing.owner):
+def test_a_container_that_is_gone_is_not_found(tmp_path: Path) -> None:
+    missing = _native.Container(str(tmp_path), "nobody")
+    asked: tuple[Callable[[], object], ...] = (
+        missing.state,
+        missing.status,
+        missing.start,
+        missing.pause,
+        lambda: missing.kill(15, False),
+        lambda: missing.delete(False),
+    )
+    for ask in asked:
         with pytest.raises(NotFound, match="container does not exist: nobody"):
             ask()
     assert not missing.exists()
+    assert missing.delete(True) == []
 
 
-def test_a_container_that_is_being_created_has_no_state_yet(root: Path) -> None:
-    made = Directory(str(root), ID)
-    with made.create(str(root)), pytest.raises(StateUnreadable, match="nothing was written yet"):
-        made.read()
+def test_a_container_that_is_being_created_has_no_state_yet(tmp_path: Path) -> None:
+    (tmp_path / ID).mkdir()
+    with pytest.raises(StateUnreadable, match="nothing was written yet"):
+        _native.Container(str(tmp_path), ID).state()
 
 
-def test_the_lock_is_one_caller_s_at_a_time(directory: Directory) -> None:
-    with directory.lock():
-        assert directory.try_lock() is None
-    lock = directory.try_lock()
-    assert lock is not None
-    lock.release()
-
-
-def test_whoever_waited_for_the_lock_of_a_deleted_container_is_told(directory: Directory) -> None:
-    seen: list[BaseException] = []
-
-    def wait() -> None:
-        try:
-            directory.lock()
-        except NotFound as error:
-            seen.append(error)
-
-    lock = directory.lock()
-    thread = threading.Thread(target=wait)
-    thread.start()
-    directory.remove()
-    lock.release()
-    thread.join()
-    assert [str(error) for error in seen] == [f"container does not exist: {ID}"]
-
-
-def test_a_removal_may_be_repeated(directory: Directory) -> None:
-    directory.remove()
-    assert not os.path.exists(directory.path)
-    directory.remove()
-
-
-def test_a_removal_that_fails_still_knows_the_container_and_its_cgroups(directory: Directory) -> None:
-    Path(directory.path, "somebody-s").mkdir()
+def test_a_removal_that_fails_still_knows_the_container_and_its_cgroups(directory: Path) -> None:
+    (directory / "cgroup").write_text("{}")
+    (directory / "somebody-s").mkdir()
     with pytest.raises(Error) as caught:
-        directory.remove()
-    assert (caught.value.errno, caught.value.path) == (errno.EISDIR, directory.path)
-    assert directory.read_cgroup_paths() == {"unified": "/sys/fs/cgroup/pyrt-web"}
-    assert directory.read().pid == 4711
+        container(directory).delete(True)
+    assert (caught.value.errno, caught.value.path) == (errno.EISDIR, f"{directory}/somebody-s")
+    assert container(directory).init() == (4711, 12345)
+    assert sorted(os.listdir(directory)) == ["cgroup", "somebody-s", "state.json"]
 
 
 # Where
@@ -305,10 +229,10 @@ def test_a_removal_that_fails_still_knows_the_container_and_its_cgroups(director
 @pytest.mark.parametrize(("rootless", "expected"), [(False, "/run/pyrt"), (True, "/run/user/1/pyrt")])
 def test_the_default_directory_is_root_s_or_the_user_s(monkeypatch: pytest.MonkeyPatch, rootless: bool, expected: str) -> None:
     monkeypatch.setenv("XDG_RUNTIME_DIR", "/run/user/1")
-    assert state.default_root(rootless) == expected
+    assert _native.state_root(rootless) == expected
 
 
 def test_a_user_without_a_runtime_directory_is_told_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("XDG_RUNTIME_DIR", raising=False)
     with pytest.raises(SpecError, match="set XDG_RUNTIME_DIR, or give --root"):
-        state.default_root(rootless=True)
+        _native.state_root(True)

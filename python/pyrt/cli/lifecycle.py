@@ -10,7 +10,7 @@ import posix
 import sys
 
 from pyrt.errors import Error, HostError, SpecError, from_os_error
-from pyrt.state import replace_file
+from pyrt.files import replace_file
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

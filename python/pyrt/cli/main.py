@@ -41,9 +41,9 @@ class Globals:
     @property
     def root(self) -> str:
         """The state directory."""
-        from pyrt.state import default_root
+        from pyrt import _native
 
-        return self._line.settings.text("root") or default_root(self.rootless)
+        return self._line.settings.text("root") or _native.state_root(self.rootless)
 
     @property
     def cgroup_manager(self) -> str:
@@ -58,10 +58,10 @@ class Globals:
 
     def container(self, id: str) -> "Container":
         """A handle; whether the container exists shows when it is used. Cheaper than ``Runtime.get``, which imports how to create."""
+        from pyrt import _native
         from pyrt.container import Container
-        from pyrt.state import Directory
 
-        return Container(Directory(self.root, id))
+        return Container(_native.Container(self.root, id))
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -48,9 +48,7 @@ def resume(line: "Line", settings: "Globals") -> int:
 
 
 def list_all(line: "Line", settings: "Globals") -> int:
-    from pyrt.state import ids
-
-    names = ids(settings.root)
+    names = _native.container_ids(settings.root)
     if line.options.flag("quiet"):
         settings.messages.output("".join(f"{name}\n" for name in names))
         return 0
@@ -91,13 +89,12 @@ def _matching(pattern: str, settings: "Globals") -> list[str]:
     import re
 
     from pyrt.errors import SpecError
-    from pyrt.state import ids
 
     try:
         expression = re.compile(pattern)
     except re.error as error:
         raise SpecError(f"{pattern!r} is no regular expression: {error}") from error
-    return [name for name in ids(settings.root) if expression.search(name)]
+    return [name for name in _native.container_ids(settings.root) if expression.search(name)]
 
 
 def _warn(container: "Container", settings: "Globals") -> int:

@@ -135,9 +135,9 @@ def _run(said: "dict[str, Any]", command: list[str], settings: "Globals") -> int
         raise UsageError("--tty: standard input is not a terminal")
     name = said.get("name")
     if name is not None:
-        from pyrt.state import check_id
+        from pyrt import _native
 
-        check_id(name)
+        _native.Container(settings.root, name)  # refuses what is no id
     plan = (configuration := configure(command, _options(said, terminal), id=name, terminal=terminal)).plan()
     signals.hold()
     with Launch(plan, Stdio(stdin=0), configuration.pass_fds) as launch:

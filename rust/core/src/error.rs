@@ -20,6 +20,8 @@ pub enum Kind {
     NotFound,
     AlreadyExists,
     InvalidState,
+    /// The state of a container on disk is missing, truncated or not what pyrt writes.
+    StateUnreadable,
     /// The program to run does not exist inside the container, or cannot be executed.
     Executable,
 }
@@ -34,6 +36,7 @@ impl Kind {
             Kind::NotFound => "not-found",
             Kind::AlreadyExists => "already-exists",
             Kind::InvalidState => "invalid-state",
+            Kind::StateUnreadable => "state-unreadable",
             Kind::Executable => "executable",
         }
     }
@@ -113,6 +116,11 @@ pub fn words(errno: Errno) -> String {
     let text = std::io::Error::from_raw_os_error(errno as i32).to_string();
     // std's own addition.
     text.split(" (os error").next().unwrap_or(&text).to_lowercase()
+}
+
+/// What somebody else wrote, in quotes and on one line.
+pub fn quoted(text: &str) -> String {
+    format!("'{}'", text.escape_debug())
 }
 
 /// What errno's own words do not say, keyed by how the operation begins.

@@ -4,18 +4,31 @@ use pyo3::exceptions::PyProcessLookupError;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 
-/// A core error on its way to Python; `?` makes it.
-pub struct Raised(pyrt_core::Error);
+/// An error on its way to Python; `?` makes it.
+pub enum Raised {
+    Core(pyrt_core::Error),
+    /// What Python raised while the core waited: KeyboardInterrupt, above all.
+    Python(PyErr),
+}
 
 impl From<pyrt_core::Error> for Raised {
     fn from(error: pyrt_core::Error) -> Self {
-        Raised(error)
+        Raised::Core(error)
+    }
+}
+
+impl From<PyErr> for Raised {
+    fn from(error: PyErr) -> Self {
+        Raised::Python(error)
     }
 }
 
 impl From<Raised> for PyErr {
-    fn from(Raised(error): Raised) -> PyErr {
-        Python::attach(|py| exception(py, &error).unwrap_or_else(|failed| failed))
+    fn from(raised: Raised) -> PyErr {
+        match raised {
+            Raised::Core(error) => Python::attach(|py| exception(py, &error).unwrap_or_else(|failed| failed)),
+            Raised::Python(error) => error,
+        }
     }
 }
 

@@ -1,8 +1,9 @@
-//! plan, launch, start, and the hooks that run outside.
+//! plan, launch, and the hooks that run outside.
 
 use std::collections::HashMap;
 use std::os::fd::RawFd;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
+use std::sync::Arc;
 
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
@@ -45,6 +46,12 @@ impl View {
 
 #[pyclass(frozen, module = "pyrt._native")]
 pub struct LaunchPlan(pyrt_core::plan::LaunchPlan);
+
+impl LaunchPlan {
+    pub fn core(&self) -> &pyrt_core::plan::LaunchPlan {
+        &self.0
+    }
+}
 
 #[pyfunction]
 #[pyo3(signature = (config, *, bundle, id, form, overlay = "off", overlay_dir = None, overlay_size = None, view = None, cgroup_default = None,
@@ -129,36 +136,14 @@ impl LaunchPlan {
         self.0.own_pid_namespace
     }
 
-    #[getter]
-    fn poststart(&self) -> bool {
-        self.0.has_poststart()
-    }
-
-    #[pyo3(signature = (*, stdio, start_socket = None, console_socket = None, pass_fds = vec![]))]
-    fn launch(
-        &self,
-        py: Python<'_>,
-        stdio: [RawFd; 3],
-        start_socket: Option<PathBuf>,
-        console_socket: Option<RawFd>,
-        pass_fds: Vec<RawFd>,
-    ) -> PyResult<Process> {
+    #[pyo3(signature = (*, stdio, console_socket = None, pass_fds = vec![]))]
+    fn launch(&self, py: Python<'_>, stdio: [RawFd; 3], console_socket: Option<RawFd>, pass_fds: Vec<RawFd>) -> PyResult<Process> {
         let process = py.detach(|| {
-            let lent = Lent {
-                stdio: stdio.map(lend),
-                start_socket: start_socket.as_deref(),
-                console_socket: console_socket.map(lend),
-                kept: &pass_fds,
-            };
+            let lent = Lent { stdio: stdio.map(lend), start_socket: None, console_socket: console_socket.map(lend), kept: &pass_fds };
             pyrt_core::launch::launch(&self.0, &lent)
         });
-        Ok(Process::new(process.map_err(Raised::from)?))
+        Ok(Process::of(Arc::new(process.map_err(Raised::from)?)))
     }
-}
-
-#[pyfunction]
-pub fn start(py: Python<'_>, socket: PathBuf) -> PyResult<()> {
-    py.detach(|| pyrt_core::start::start(Path::new(&socket))).map_err(|error| Raised::from(error).into())
 }
 
 #[pyfunction]

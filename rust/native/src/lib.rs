@@ -2,10 +2,12 @@
 
 mod cgroup;
 mod components;
+mod container;
 mod errors;
 mod json;
 mod launch;
 mod process;
+mod signal;
 
 use pyo3::prelude::*;
 
@@ -18,13 +20,14 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<launch::LaunchPlan>()?;
     module.add_class::<process::Process>()?;
     module.add_class::<cgroup::Cgroup>()?;
+    module.add_class::<container::Container>()?;
     module.add_function(wrap_pyfunction!(json::json_loads, module)?)?;
     module.add_function(wrap_pyfunction!(json::json_dumps, module)?)?;
     module.add_function(wrap_pyfunction!(launch::plan, module)?)?;
-    module.add_function(wrap_pyfunction!(launch::start, module)?)?;
     module.add_function(wrap_pyfunction!(launch::run_hooks, module)?)?;
-    module.add_function(wrap_pyfunction!(process::process_alive, module)?)?;
-    module.add_function(wrap_pyfunction!(process::signal_process, module)?)?;
+    module.add_function(wrap_pyfunction!(container::state_root, module)?)?;
+    module.add_function(wrap_pyfunction!(container::container_ids, module)?)?;
+    module.add_function(wrap_pyfunction!(signal::signal_number, module)?)?;
     module.add_function(wrap_pyfunction!(process::wait_process, module)?)?;
     module.add_function(wrap_pyfunction!(components::namespace_kind, module)?)?;
     module.add_function(wrap_pyfunction!(components::namespaces_create, module)?)?;

@@ -21,9 +21,9 @@ pub struct Process {
 }
 
 impl Process {
-    pub fn new(process: Core) -> Self {
+    pub fn of(process: Arc<Core>) -> Self {
         let (pid, start_time) = (process.pid, process.start_time);
-        Process { core: Mutex::new(Some(Arc::new(process))), pid, start_time }
+        Process { core: Mutex::new(Some(process)), pid, start_time }
     }
 
     fn open(&self) -> PyResult<Arc<Core>> {
@@ -140,17 +140,6 @@ fn signalled(result: Result<(), Errno>, pid: i32, signal: i32) -> PyResult<()> {
             Err(Raised::from(pyrt_core::Error::system(format!("send signal {signal} to"), format!("process {pid}"), errno)).into())
         }
     }
-}
-
-#[pyfunction]
-pub fn process_alive(pid: i32, start_time: u64) -> bool {
-    pyrt_core::process::is_alive(pid, start_time)
-}
-
-#[pyfunction]
-pub fn signal_process(pid: i32, start_time: u64, signal: i32) -> PyResult<()> {
-    let sent = pyrt_core::process::open(pid, start_time).and_then(|pidfd| pyrt_core::sys::pidfd_send_signal(pidfd.as_fd(), signal));
-    signalled(sent, pid, signal)
 }
 
 #[pyfunction]

@@ -17,7 +17,7 @@ pub use oci_spec::runtime::LinuxResources;
 pub const VERSION: &str = "1.3.0";
 
 /// More than any engine writes; a hostile bundle cannot make us read without end.
-const SIZE_LIMIT: usize = 16 << 20;
+pub const SIZE_LIMIT: usize = 16 << 20;
 
 /// What config.json said, checked.
 #[derive(Debug, Clone)]

@@ -222,7 +222,11 @@ impl LaunchPlan {
     }
 
     pub fn has_poststart(&self) -> bool {
-        self.config.spec.hooks().as_ref().and_then(|hooks| hooks.poststart().as_ref()).is_some_and(|hooks| !hooks.is_empty())
+        !HookStage::Poststart.of(&self.config.spec).is_empty()
+    }
+
+    pub fn has_poststop(&self) -> bool {
+        !HookStage::Poststop.of(&self.config.spec).is_empty()
     }
 
     pub(crate) fn oom_score_adj(&self) -> Option<i32> {

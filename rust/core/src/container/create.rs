@@ -1,0 +1,69 @@
+//! Creation with state on disk: what `delete --force` needs is written before anything is made, and all is undone on failure.
+
+use std::sync::{Arc, Mutex};
+
+use super::state::Beginning;
+use super::{boot_id, Container, Directory, Init, Launched, Stage, State};
+use crate::error::{Error, Kind, Result};
+use crate::launch::{launch, Lent};
+use crate::plan::LaunchPlan;
+
+impl Container {
+    /// Create the container that `plan` describes, from the bytes of `config`. Where the plan does not wait for `start`, the program runs,
+    /// and poststart hooks have run, when this returns. `lent.start_socket` is made here.
+    ///
+    /// Errors: `AlreadyExists`, and all that a launch says; nothing is left then.
+    pub fn create(directory: Directory, plan: &LaunchPlan, config: &[u8], lent: &Lent<'_>) -> Result<Self> {
+        let waits = plan.options.waits_for_start;
+        let mut state = State::new(Beginning {
+            id: directory.id().to_owned(),
+            boot_id: boot_id()?.to_owned(),
+            oci_version: plan.config.spec.version().to_owned(),
+            bundle: text(&plan.options.bundle, "bundle")?,
+            rootfs: text(&plan.rootfs, "rootfs")?,
+            annotations: plan.annotations().into_iter().collect(),
+            own_pid_namespace: plan.own_pid_namespace,
+            has_poststart: plan.has_poststart(),
+            has_poststop: plan.has_poststop(),
+        });
+        let lock = directory.create()?;
+        let launched = launch_with_state(&directory, plan, config, lent, &mut state);
+        let launched = launched.inspect_err(|_| {
+            // The first error is the one that counts.
+            let _ = directory.remove();
+        })?;
+        let held = lock.into_descriptor(&directory)?;
+        let container = Container { directory, launched: Mutex::new(Some(Launched { process: launched, directory: Arc::new(held) })) };
+        if !waits {
+            container.run_poststart(&state)?;
+        }
+        Ok(container)
+    }
+}
+
+fn launch_with_state(
+    directory: &Directory,
+    plan: &LaunchPlan,
+    config: &[u8],
+    lent: &Lent<'_>,
+    state: &mut State,
+) -> Result<Arc<crate::process::Process>> {
+    let waits = plan.options.waits_for_start;
+    directory.begin(&plan.cgroup.as_ref().map(|group| group.paths()).unwrap_or_default(), config, state)?;
+    let socket = directory.start_socket();
+    let process = launch(plan, &Lent { start_socket: waits.then_some(socket.as_path()), ..*lent })?;
+    state.init = Some(Init { pid: process.pid, start_time: process.start_time });
+    state.stage = if waits { Stage::Created } else { Stage::Running };
+    if let Err(error) = directory.write(state) {
+        let _ = process.kill();
+        if let Some(cgroup) = &process.cgroup {
+            let _ = cgroup.remove();
+        }
+        return Err(error);
+    }
+    Ok(Arc::new(process))
+}
+
+fn text(path: &std::path::Path, what: &str) -> Result<String> {
+    path.to_str().map(str::to_owned).ok_or_else(|| Error::new(Kind::Spec, format!("{what} {} is not UTF-8", path.display())))
+}

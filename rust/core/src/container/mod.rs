@@ -1,0 +1,360 @@
+//! One container, from its creation to its end: what both the Python package and the command's quick verbs act on.
+//!
+//! `state` is what is known of it, `directory` where that is kept, `create` makes it; here are the transitions after that. Every call reads
+//! the state on disk anew, so handles in several threads and processes agree. What changes the state takes the container's lock; reading
+//! it and signalling do not, because both must work while a hook hangs.
+
+mod create;
+mod directory;
+mod state;
+#[cfg(test)]
+mod tests;
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::{Arc, Mutex, OnceLock};
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use nix::sys::signal::Signal;
+
+use crate::cgroup::Cgroup;
+use crate::error::{Context, Error, Kind, Result};
+use crate::oci::Config;
+use crate::plan::{run_all, run_stage, HookStage};
+use crate::process::{self, Process};
+use crate::sys;
+
+pub use directory::{default_root, ids, Directory, Lock};
+pub use state::{Init, OciState, ShownState, Stage, State, Status};
+
+/// Until a container that was sent SIGKILL must be gone: longer only where the kernel itself hangs.
+const KILL_PATIENCE: Duration = Duration::from_secs(10);
+const SIGKILL: i32 = Signal::SIGKILL as i32;
+
+/// A handle; it ends nothing when it is dropped.
+#[derive(Debug)]
+pub struct Container {
+    directory: Directory,
+    /// Where this process made it, until it is deleted.
+    launched: Mutex<Option<Launched>>,
+}
+
+#[derive(Debug, Clone)]
+struct Launched {
+    process: Arc<Process>,
+    /// The state directory itself, whatever stands at its path by now.
+    directory: Arc<OwnedFd>,
+}
+
+impl Container {
+    /// Whether it exists shows when it is used.
+    pub fn new(directory: Directory) -> Self {
+        Container { directory, launched: Mutex::new(None) }
+    }
+
+    pub fn directory(&self) -> &Directory {
+        &self.directory
+    }
+
+    /// Its init, where this process made it and it is not deleted.
+    pub fn process(&self) -> Option<Arc<Process>> {
+        self.launched().map(|launched| launched.process)
+    }
+
+    fn launched(&self) -> Option<Launched> {
+        self.launched.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).clone()
+    }
+
+    pub fn status(&self, state: &State) -> Result<Status> {
+        let Some(init) = state.init else {
+            let begun = state.stage == Stage::Creating && state.boot_id == boot_id()?;
+            return Ok(if begun { Status::Creating } else { Status::Stopped });
+        };
+        if state.boot_id != boot_id()? || !process::is_alive(init.pid, init.start_time) {
+            return Ok(Status::Stopped);
+        }
+        if self.cgroup()?.is_some_and(|group| group.frozen().unwrap_or(false)) {
+            return Ok(Status::Paused);
+        }
+        Ok(match state.stage {
+            Stage::Creating => Status::Creating,
+            Stage::Created if self.directory.start_socket().exists() => Status::Created,
+            Stage::Created | Stage::Running => Status::Running,
+        })
+    }
+
+    /// What hooks and `state` say of it. `Stopped` has no pid.
+    pub fn oci_state<'a>(&self, state: &'a State, status: Status) -> OciState<'a> {
+        let pid = state.init.filter(|_| status != Status::Stopped).map_or(0, |init| init.pid);
+        OciState { oci_version: &state.oci_version, id: &state.id, status, pid, bundle: &state.bundle, annotations: &state.annotations }
+    }
+
+    pub fn shown_state<'a>(&self, state: &'a State) -> Result<ShownState<'a>> {
+        Ok(ShownState {
+            oci: self.oci_state(state, self.status(state)?),
+            rootfs: &state.rootfs,
+            created: &state.created,
+            owner: user_name(self.directory.owner()?),
+        })
+    }
+
+    /// Errors: `InvalidState`, naming both states, unless the status is one of `allowed`.
+    pub fn require(&self, state: &State, verb: &str, allowed: &[Status], hint: Option<&str>) -> Result<()> {
+        let status = self.status(state)?;
+        if allowed.contains(&status) {
+            return Ok(());
+        }
+        let allowed: Vec<_> = allowed.iter().map(Status::to_string).collect();
+        let text = format!("cannot {verb} container {}: it is {status}, not {}", self.directory.id(), allowed.join(" or "));
+        let error = Error::new(Kind::InvalidState, text);
+        Err(hint.map_or(error.clone(), |hint| error.with_hint(hint)))
+    }
+
+    /// Its cgroups; `None` where it has none.
+    pub fn cgroup(&self) -> Result<Option<Arc<Cgroup>>> {
+        if let Some(launched) = self.launched() {
+            // What the launch holds open; the file is for everybody else.
+            return Ok(launched.process.cgroup.clone());
+        }
+        match self.directory.read_cgroup_paths()?.as_slice() {
+            [] => Ok(None),
+            paths => Cgroup::open(paths).map(|group| Some(Arc::new(group))),
+        }
+    }
+
+    /// Let the program of a created container run. Returns when it was executed and the poststart hooks are done.
+    ///
+    /// A poststart hook that fails ends and deletes the container (runtime-spec, "Lifecycle"). `interrupted`: as `Directory::lock` has it.
+    pub fn start<E: From<Error>>(&self, interrupted: impl FnMut() -> std::result::Result<(), E>) -> std::result::Result<(), E> {
+        let lock = self.directory.lock(interrupted)?;
+        let state = self.directory.read()?;
+        self.require(&state, "start", &[Status::Created], None)?;
+        crate::start::start(&self.directory.start_socket())?;
+        self.directory.started()?;
+        drop(lock);
+        Ok(self.run_poststart(&state)?)
+    }
+
+    /// Send a signal to the init, or with `all` to every process, also where the init has ended already.
+    ///
+    /// A container without a pid namespace of its own is ended as a whole by SIGKILL. Errors: `InvalidState` when it has ended.
+    pub fn kill(&self, signal: i32, all: bool) -> Result<()> {
+        let identity = self.directory.identity()?;
+        let state = self.directory.read()?;
+        let status = self.status(&state)?;
+        if status == Status::Creating || (status == Status::Stopped && !all) {
+            return Err(self.not_running(status));
+        }
+        let group = self.cgroup()?;
+        if self.directory.identity()? != identity {
+            // Deleted meanwhile, and created anew: the cgroup may already be the new one's.
+            return Err(self.not_running(Status::Stopped));
+        }
+        match &group {
+            Some(group) if all || (signal == SIGKILL && !state.own_pid_namespace) => group.signal(signal)?,
+            _ => self.signal_init(&state, signal, all)?,
+        }
+        match group {
+            // The v1 freezer does not let even SIGKILL through.
+            Some(group) if status == Status::Paused && signal == SIGKILL => group.thaw(),
+            _ => Ok(()),
+        }
+    }
+
+    /// Freeze every process of it. Errors: `InvalidState` unless it is created or running, `Host` without a cgroup.
+    pub fn pause<E: From<Error>>(&self, interrupted: impl FnMut() -> std::result::Result<(), E>) -> std::result::Result<(), E> {
+        let _lock = self.directory.lock(interrupted)?;
+        self.require(&self.directory.read()?, "pause", &[Status::Created, Status::Running], None)?;
+        match self.cgroup()? {
+            Some(group) => Ok(group.freeze()?),
+            None => Err(Error::new(Kind::Host, format!("cannot pause container {}: it has no cgroup", self.directory.id())).into()),
+        }
+    }
+
+    /// Let a paused container go on. Errors: `InvalidState` unless it is paused.
+    pub fn resume<E: From<Error>>(&self, interrupted: impl FnMut() -> std::result::Result<(), E>) -> std::result::Result<(), E> {
+        let _lock = self.directory.lock(interrupted)?;
+        self.require(&self.directory.read()?, "resume", &[Status::Paused], None)?;
+        Ok(self.cgroup()?.map_or(Ok(()), |group| group.thaw())?)
+    }
+
+    /// Remove its cgroups, run its poststop hooks, remove its state. Returns what poststop hooks failed.
+    ///
+    /// It must be stopped, or created: then it is ended first, as runc does and the runtime-spec does not. `force`: whatever its state, also
+    /// an unreadable one, and nothing happens where it does not exist. Errors: `InvalidState`.
+    pub fn delete<E: From<Error>>(
+        &self,
+        force: bool,
+        mut interrupted: impl FnMut() -> std::result::Result<(), E>,
+    ) -> std::result::Result<Vec<String>, E> {
+        let _lock = if force {
+            match self.directory.try_lock() {
+                Err(error) if error.kind == Kind::NotFound => return Ok(Vec::new()),
+                locked => match locked? {
+                    Some(lock) => lock,
+                    None => {
+                        // Whoever creates or starts it hangs in a hook, or in the kernel: with nothing left inside they give up.
+                        match self.read_readable().and_then(|state| self.end(state.as_ref(), self.cgroup()?.as_deref())) {
+                            Err(error) if error.kind == Kind::NotFound => return Ok(Vec::new()),
+                            ended => ended?,
+                        }
+                        match self.directory.lock(|| interrupted().map_err(Stopped::Interrupted)) {
+                            Ok(lock) => lock,
+                            Err(Stopped::Failed(error)) if error.kind == Kind::NotFound => return Ok(Vec::new()),
+                            Err(Stopped::Failed(error)) => return Err(error.into()),
+                            Err(Stopped::Interrupted(error)) => return Err(error),
+                        }
+                    }
+                },
+            }
+        } else {
+            self.directory.lock(interrupted)?
+        };
+        Ok(self.delete_locked(force)?)
+    }
+
+    fn delete_locked(&self, force: bool) -> Result<Vec<String>> {
+        let state = if force { self.read_readable()? } else { Some(self.directory.read()?) };
+        if let (Some(state), false) = (&state, force) {
+            self.require(state, "delete", &[Status::Created, Status::Stopped], Some("kill it first, or use delete --force"))?;
+        }
+        let group = self.cgroup()?;
+        self.end(state.as_ref(), group.as_deref())?;
+        if let Some(group) = group {
+            group.remove()?;
+        }
+        let warnings = state.map_or_else(Vec::new, |state| self.run_poststop(&state));
+        self.directory.remove()?;
+        // Whoever keeps this handle longer keeps no descriptor; the exit status was taken by `end`.
+        self.launched.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).take();
+        Ok(warnings)
+    }
+
+    /// End everything inside and wait until it is gone. Without state only the cgroup is known.
+    fn end(&self, state: Option<&State>, group: Option<&Cgroup>) -> Result<()> {
+        let alive = match state {
+            Some(State { init: Some(init), boot_id: boot, .. }) if *boot == boot_id()? => process::open(init.pid, init.start_time).ok(),
+            _ => None,
+        };
+        if let Some(pidfd) = &alive {
+            match sys::pidfd_send_signal(pidfd.as_fd(), SIGKILL) {
+                Ok(()) | Err(Errno::ESRCH) => {}
+                Err(errno) => return Err(errno).op("kill the container"),
+            }
+        }
+        if let Some(group) = group {
+            // Also without a living init: processes may be left where it had no pid namespace of its own.
+            group.kill()?;
+        }
+        if let Some(pidfd) = alive {
+            if !gone(&pidfd, KILL_PATIENCE)? {
+                let text = format!("container {} did not end within {} s of SIGKILL", self.directory.id(), KILL_PATIENCE.as_secs());
+                return Err(Error::new(Kind::System, text).with_hint("see dmesg for a hung task"));
+            }
+        }
+        if let Some(process) = self.process() {
+            if process.wait_readable(Some(Duration::ZERO)) == Ok(true) {
+                // Taken, so that the calling process is left no zombie; where it is not ours to take, there is none.
+                let _ = process.finish();
+            }
+        }
+        Ok(())
+    }
+
+    fn run_poststart(&self, state: &State) -> Result<()> {
+        if !state.has_poststart {
+            return Ok(());
+        }
+        let run = || {
+            let config = Config::parse(&self.directory.read_config()?)?;
+            run_stage(&config.spec, HookStage::Poststart, &self.hook_state(state, Status::Running))
+        };
+        run().inspect_err(|_| {
+            // The hook's failure is the one that counts.
+            let _ = self.delete::<Error>(true, || Ok(()));
+        })
+    }
+
+    fn run_poststop(&self, state: &State) -> Vec<String> {
+        if !state.has_poststop {
+            return Vec::new();
+        }
+        match self.directory.read_config().and_then(|config| Config::parse(&config)) {
+            Ok(config) => run_all(&config.spec, HookStage::Poststop, &self.hook_state(state, Status::Stopped)),
+            Err(error) => vec![format!("poststop hooks of container {} did not run: {error}", self.directory.id())],
+        }
+    }
+
+    fn hook_state(&self, state: &State, status: Status) -> Vec<u8> {
+        serde_json::to_vec(&self.oci_state(state, status)).unwrap_or_else(|_| unreachable!("strings and numbers are always JSON"))
+    }
+
+    /// Record the exit status for `wait` in other processes, where this process made the container.
+    pub fn record_exit(&self, status: i32) -> Result<()> {
+        self.launched().map_or(Ok(()), |launched| self.directory.record_exit(launched.directory.as_fd(), status))
+    }
+
+    fn read_readable(&self) -> Result<Option<State>> {
+        match self.directory.read() {
+            Err(error) if error.kind == Kind::StateUnreadable => Ok(None),
+            read => read.map(Some),
+        }
+    }
+
+    fn signal_init(&self, state: &State, signal: i32, missing_is_fine: bool) -> Result<()> {
+        let Some(init) = state.init.filter(|_| boot_id().is_ok_and(|boot| boot == state.boot_id)) else { return Ok(()) };
+        match process::open(init.pid, init.start_time).and_then(|pidfd| sys::pidfd_send_signal(pidfd.as_fd(), signal)) {
+            Err(Errno::ESRCH) if missing_is_fine => Ok(()),
+            Err(Errno::ESRCH) => Err(self.not_running(Status::Stopped)),
+            sent => sent.at(format!("send signal {signal} to"), format!("process {}", init.pid)),
+        }
+    }
+
+    fn not_running(&self, status: Status) -> Error {
+        // runc's words, which engines look for.
+        let text = format!("container not running: cannot signal container {}, which is {status}", self.directory.id());
+        Error::new(Kind::InvalidState, text)
+    }
+}
+
+/// Why a wait for the lock ended without it.
+enum Stopped<E> {
+    Failed(Error),
+    Interrupted(E),
+}
+
+impl<E> From<Error> for Stopped<E> {
+    fn from(error: Error) -> Self {
+        Stopped::Failed(error)
+    }
+}
+
+/// Waits until it has ended; whether it did in that time.
+fn gone(pidfd: &OwnedFd, patience: Duration) -> Result<bool> {
+    let deadline = Instant::now() + patience;
+    loop {
+        match process::wait_readable(pidfd.as_fd(), Some(deadline.saturating_duration_since(Instant::now()))) {
+            Err(Errno::EINTR) => {}
+            ended => return ended.op("wait for the container"),
+        }
+    }
+}
+
+/// Names this boot of the kernel (random(4)): a pid of another boot means nothing.
+fn boot_id() -> Result<&'static str> {
+    static BOOT_ID: OnceLock<String> = OnceLock::new();
+    const PATH: &str = "/proc/sys/kernel/random/boot_id";
+    if let Some(known) = BOOT_ID.get() {
+        return Ok(known);
+    }
+    let read = std::fs::read_to_string(PATH).at("read", PATH)?;
+    Ok(BOOT_ID.get_or_init(|| read.trim().to_owned()))
+}
+
+fn user_name(uid: u32) -> String {
+    if uid == 0 {
+        return "root".to_owned(); // without asking the name service, which may load libraries and a network's directory
+    }
+    let known = nix::unistd::User::from_uid(uid.into()).ok().flatten();
+    known.map_or_else(|| uid.to_string(), |user| user.name)
+}

@@ -1,0 +1,163 @@
+//! `State`: what state.json says of one container, and the words for what it is found to be.
+//!
+//! It is read as hostile input: a value that pyrt never writes is refused.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+const FORMAT_VERSION: u32 = 1;
+/// The kernel's PID_MAX_LIMIT.
+const PID_LIMIT: i32 = 4 * 1024 * 1024;
+
+/// The statuses of the runtime-spec ("State"), and runc's paused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Status {
+    Creating,
+    Created,
+    Running,
+    Paused,
+    Stopped,
+}
+
+impl fmt::Display for Status {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Status::Creating => "creating",
+            Status::Created => "created",
+            Status::Running => "running",
+            Status::Paused => "paused",
+            Status::Stopped => "stopped",
+        })
+    }
+}
+
+/// How far its creator came. The status is found out from that, the start socket, the init and the cgroup.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Stage {
+    Creating,
+    /// It waited for `start` when it was created, and does as long as there is a start socket.
+    Created,
+    Running,
+}
+
+/// A process, by what tells a reused number apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Init {
+    pub pid: i32,
+    /// Clock ticks since boot: /proc/PID/stat, field 22.
+    pub start_time: u64,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct State {
+    version: u32,
+    pub id: String,
+    pub stage: Stage,
+    pub init: Option<Init>,
+    /// The boot in which `init` means something (random(4)).
+    pub boot_id: String,
+    pub oci_version: String,
+    /// Absolute, as is `rootfs`.
+    pub bundle: String,
+    pub rootfs: String,
+    /// RFC 3339, UTC.
+    pub created: String,
+    pub annotations: BTreeMap<String, String>,
+    /// False where only the cgroup can end all that is inside.
+    pub own_pid_namespace: bool,
+    pub has_poststart: bool,
+    pub has_poststop: bool,
+}
+
+/// What the creator knows before the launch.
+pub struct Beginning {
+    pub id: String,
+    pub boot_id: String,
+    pub oci_version: String,
+    pub bundle: String,
+    pub rootfs: String,
+    pub annotations: BTreeMap<String, String>,
+    pub own_pid_namespace: bool,
+    pub has_poststart: bool,
+    pub has_poststop: bool,
+}
+
+impl State {
+    pub fn new(beginning: Beginning) -> Self {
+        let Beginning { id, boot_id, oci_version, bundle, rootfs, annotations, own_pid_namespace, has_poststart, has_poststop } = beginning;
+        State {
+            version: FORMAT_VERSION,
+            id,
+            stage: Stage::Creating,
+            init: None,
+            boot_id,
+            oci_version,
+            bundle,
+            rootfs,
+            created: humantime::format_rfc3339_nanos(std::time::SystemTime::now()).to_string(),
+            annotations,
+            own_pid_namespace,
+            has_poststart,
+            has_poststop,
+        }
+    }
+
+    pub fn to_json(&self) -> Vec<u8> {
+        serde_json::to_vec(self).unwrap_or_else(|_| unreachable!("strings and numbers are always JSON"))
+    }
+
+    /// Of the container `id`, or why the bytes are not what `to_json` writes for it.
+    pub fn from_json(bytes: &[u8], id: &str) -> Result<Self, String> {
+        #[derive(Deserialize)]
+        struct Version {
+            version: u32,
+        }
+        let other_version = || format!("it is not state of version {FORMAT_VERSION}");
+        match serde_json::from_slice::<Version>(bytes) {
+            Ok(Version { version: FORMAT_VERSION }) => {}
+            Err(error) if !error.is_data() => return Err(format!("not JSON: {error}")),
+            _ => return Err(other_version()),
+        }
+        let state: State = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
+        if state.id != id {
+            return Err("it belongs to another id".to_owned());
+        }
+        // 1 is the host's init, and 0 and below mean whole groups of processes to kill(2).
+        match state.init {
+            Some(Init { pid, start_time }) if !(2..=PID_LIMIT).contains(&pid) || start_time > i64::MAX as u64 => {
+                Err("init is none of a container's processes".to_owned())
+            }
+            _ => Ok(state),
+        }
+    }
+}
+
+/// The runtime-spec's state, as hooks get it on stdin.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct OciState<'a> {
+    pub oci_version: &'a str,
+    pub id: &'a str,
+    pub status: Status,
+    /// As the caller sees it; 0 when stopped.
+    pub pid: i32,
+    pub bundle: &'a str,
+    pub annotations: &'a BTreeMap<String, String>,
+}
+
+/// What `pyrt state` prints: the runtime-spec's state, and runc's additions.
+#[derive(Debug, Serialize)]
+pub struct ShownState<'a> {
+    #[serde(flatten)]
+    pub oci: OciState<'a>,
+    pub rootfs: &'a str,
+    pub created: &'a str,
+    /// Name of the user who created it, or the number where it has no name.
+    pub owner: String,
+}

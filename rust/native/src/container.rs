@@ -1,0 +1,156 @@
+//! Containers with state on disk.
+
+use std::os::fd::RawFd;
+use std::path::PathBuf;
+
+use pyo3::exceptions::PyValueError;
+use pyo3::prelude::*;
+use pyrt_core::container::{default_root, ids, Container as Core, Directory, Status};
+use pyrt_core::launch::Lent;
+use pyrt_core::sys::lend;
+
+use crate::cgroup::Cgroup;
+use crate::errors::Raised;
+use crate::json::to_python;
+use crate::launch::LaunchPlan;
+use crate::process::Process;
+
+#[pyclass(frozen, module = "pyrt._native")]
+pub struct Container(Core);
+
+/// What a wait for the lock does when a signal comes: Ctrl-C raises.
+fn interrupted() -> Result<(), Raised> {
+    Python::attach(|py| py.check_signals()).map_err(Raised::from)
+}
+
+fn status(name: &str) -> PyResult<Status> {
+    Ok(match name {
+        "creating" => Status::Creating,
+        "created" => Status::Created,
+        "running" => Status::Running,
+        "paused" => Status::Paused,
+        "stopped" => Status::Stopped,
+        _ => return Err(PyValueError::new_err(format!("{name:?} is not a status"))),
+    })
+}
+
+fn as_dict<'py>(py: Python<'py>, value: &impl serde::Serialize) -> PyResult<Bound<'py, PyAny>> {
+    to_python(py, &serde_json::to_value(value).map_err(|error| PyValueError::new_err(error.to_string()))?)
+}
+
+#[pymethods]
+impl Container {
+    #[new]
+    fn new(root: PathBuf, id: &str) -> PyResult<Self> {
+        Ok(Container(Core::new(Directory::new(&root, id).map_err(Raised::from)?)))
+    }
+
+    #[staticmethod]
+    #[pyo3(signature = (root, plan, config, *, stdio, console_socket = None, pass_fds = vec![]))]
+    fn create(
+        py: Python<'_>,
+        root: PathBuf,
+        plan: &LaunchPlan,
+        config: &[u8],
+        stdio: [RawFd; 3],
+        console_socket: Option<RawFd>,
+        pass_fds: Vec<RawFd>,
+    ) -> PyResult<Self> {
+        let made = py.detach(|| {
+            let lent = Lent { stdio: stdio.map(lend), start_socket: None, console_socket: console_socket.map(lend), kept: &pass_fds };
+            let plan = plan.core();
+            Core::create(Directory::new(&root, &plan.options.id)?, plan, config, &lent)
+        });
+        Ok(Container(made.map_err(Raised::from)?))
+    }
+
+    #[getter]
+    fn id(&self) -> &str {
+        self.0.directory().id()
+    }
+
+    #[getter]
+    fn path(&self) -> String {
+        self.0.directory().path().display().to_string()
+    }
+
+    #[getter]
+    fn process(&self) -> Option<Process> {
+        self.0.process().map(Process::of)
+    }
+
+    #[getter]
+    fn exit_status(&self) -> Option<i32> {
+        self.0.directory().recorded_exit()
+    }
+
+    fn exists(&self) -> PyResult<bool> {
+        Ok(self.0.directory().exists().map_err(Raised::from)?)
+    }
+
+    fn status(&self) -> PyResult<String> {
+        let status = self.0.directory().read().and_then(|state| self.0.status(&state));
+        Ok(status.map_err(Raised::from)?.to_string())
+    }
+
+    fn state<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        let state = self.0.directory().read().map_err(Raised::from)?;
+        as_dict(py, &self.0.shown_state(&state).map_err(Raised::from)?)
+    }
+
+    fn init(&self) -> PyResult<Option<(i32, u64)>> {
+        let state = self.0.directory().read().map_err(Raised::from)?;
+        Ok(state.init.map(|init| (init.pid, init.start_time)))
+    }
+
+    fn config(&self) -> PyResult<Vec<u8>> {
+        Ok(self.0.directory().read_config().map_err(Raised::from)?)
+    }
+
+    #[pyo3(signature = (verb, allowed, hint = None))]
+    fn require(&self, verb: &str, allowed: Vec<String>, hint: Option<&str>) -> PyResult<()> {
+        let allowed = allowed.iter().map(|name| status(name)).collect::<PyResult<Vec<_>>>()?;
+        let state = self.0.directory().read().map_err(Raised::from)?;
+        Ok(self.0.require(&state, verb, &allowed, hint).map_err(Raised::from)?)
+    }
+
+    fn cgroup(&self) -> PyResult<Option<Cgroup>> {
+        Ok(self.0.cgroup().map_err(Raised::from)?.map(Cgroup))
+    }
+
+    fn start(&self, py: Python<'_>) -> PyResult<()> {
+        Ok(py.detach(|| self.0.start(interrupted))?)
+    }
+
+    fn kill(&self, py: Python<'_>, signal: i32, all: bool) -> PyResult<()> {
+        Ok(py.detach(|| self.0.kill(signal, all)).map_err(Raised::from)?)
+    }
+
+    fn pause(&self, py: Python<'_>) -> PyResult<()> {
+        Ok(py.detach(|| self.0.pause(interrupted))?)
+    }
+
+    fn resume(&self, py: Python<'_>) -> PyResult<()> {
+        Ok(py.detach(|| self.0.resume(interrupted))?)
+    }
+
+    fn delete(&self, py: Python<'_>, force: bool) -> PyResult<Vec<String>> {
+        Ok(py.detach(|| self.0.delete(force, interrupted))?)
+    }
+
+    fn record_exit(&self, status: i32) -> PyResult<()> {
+        Ok(self.0.record_exit(status).map_err(Raised::from)?)
+    }
+}
+
+#[pyfunction]
+#[pyo3(signature = (rootless = None))]
+pub fn state_root(rootless: Option<bool>) -> PyResult<String> {
+    // A str: a path would import pathlib.
+    Ok(default_root(rootless).map_err(Raised::from)?.display().to_string())
+}
+
+#[pyfunction]
+pub fn container_ids(root: PathBuf) -> PyResult<Vec<String>> {
+    Ok(ids(&root).map_err(Raised::from)?)
+}
