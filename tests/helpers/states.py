@@ -12,8 +12,6 @@ def state(id: str, /, **changes: Any) -> dict[str, Any]:
     values: dict[str, Any] = {
         "version": 1,
         "id": id,
-        "stage": "running",
-        "init": {"pid": 4711, "start_time": 12345},
         "boot_id": "another boot",
         "oci_version": "1.3.0",
         "bundle": "/bundles/web",
@@ -23,13 +21,16 @@ def state(id: str, /, **changes: Any) -> dict[str, Any]:
         "own_pid_namespace": True,
         "has_poststart": False,
         "has_poststop": False,
+        "config": {"ociVersion": "1.3.0"},
     }
     return {**values, **changes}
 
 
-def write_state(root: Path, id: str, /, **changes: Any) -> Path:
-    """Write it below a state directory; returns the container's own directory."""
+def write_state(root: Path, id: str, /, *, init: str | None = "4711 12345", **changes: Any) -> Path:
+    """Write it below a state directory; returns the container's own directory. init: PID and start time, None while it is not made."""
     directory = root / id
     directory.mkdir(parents=True, mode=0o700)
     (directory / "state.json").write_text(json.dumps(state(id, **changes)))
+    if init is not None:
+        (directory / "init").symlink_to(init)
     return directory

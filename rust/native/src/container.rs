@@ -99,12 +99,15 @@ impl Container {
     }
 
     fn init(&self) -> PyResult<Option<(i32, u64)>> {
-        let state = self.0.directory().read().map_err(Raised::from)?;
-        Ok(state.init.map(|init| (init.pid, init.start_time)))
+        let directory = self.0.directory();
+        // A container that does not exist has no init either: that is told apart here.
+        directory.read().map_err(Raised::from)?;
+        Ok(directory.init().map_err(Raised::from)?.map(|init| (init.pid, init.start_time)))
     }
 
     fn config(&self) -> PyResult<Vec<u8>> {
-        Ok(self.0.directory().read_config().map_err(Raised::from)?)
+        let state = self.0.directory().read().map_err(Raised::from)?;
+        Ok(state.config.get().as_bytes().to_vec())
     }
 
     #[pyo3(signature = (verb, allowed, hint = None))]

@@ -1,12 +1,16 @@
 //! Creation with state on disk: what `delete --force` needs is written before anything is made, and all is undone on failure.
 
+use std::os::fd::AsFd;
 use std::sync::{Arc, Mutex};
 
+use serde_json::value::RawValue;
+
 use super::state::Beginning;
-use super::{boot_id, Container, Directory, Init, Launched, Stage, State};
+use super::{boot_id, Container, Directory, Init, Launched, Lock, State};
 use crate::error::{Error, Kind, Result};
 use crate::launch::{launch, Lent};
 use crate::plan::LaunchPlan;
+use crate::process::Process;
 
 impl Container {
     /// Create the container that `plan` describes, from the bytes of `config`. Where the plan does not wait for `start`, the program runs,
@@ -15,7 +19,8 @@ impl Container {
     /// Errors: `AlreadyExists`, and all that a launch says; nothing is left then.
     pub fn create(directory: Directory, plan: &LaunchPlan, config: &[u8], lent: &Lent<'_>) -> Result<Self> {
         let waits = plan.options.waits_for_start;
-        let mut state = State::new(Beginning {
+        let config = std::str::from_utf8(config).ok().and_then(|text| RawValue::from_string(text.to_owned()).ok());
+        let state = State::new(Beginning {
             id: directory.id().to_owned(),
             boot_id: boot_id()?.to_owned(),
             oci_version: plan.config.spec.version().to_owned(),
@@ -25,9 +30,10 @@ impl Container {
             own_pid_namespace: plan.own_pid_namespace,
             has_poststart: plan.has_poststart(),
             has_poststop: plan.has_poststop(),
+            config: config.ok_or_else(|| Error::spec("(file)", "not JSON"))?,
         });
         let lock = directory.create()?;
-        let launched = launch_with_state(&directory, plan, config, lent, &mut state);
+        let launched = launch_with_state(&directory, &lock, plan, lent, &state);
         let launched = launched.inspect_err(|_| {
             // The first error is the one that counts.
             let _ = directory.remove();
@@ -41,20 +47,11 @@ impl Container {
     }
 }
 
-fn launch_with_state(
-    directory: &Directory,
-    plan: &LaunchPlan,
-    config: &[u8],
-    lent: &Lent<'_>,
-    state: &mut State,
-) -> Result<Arc<crate::process::Process>> {
-    let waits = plan.options.waits_for_start;
-    directory.begin(&plan.cgroup.as_ref().map(|group| group.paths()).unwrap_or_default(), config, state)?;
+fn launch_with_state(directory: &Directory, lock: &Lock, plan: &LaunchPlan, lent: &Lent<'_>, state: &State) -> Result<Arc<Process>> {
+    directory.begin(&plan.cgroup.as_ref().map(|group| group.paths()).unwrap_or_default(), state)?;
     let socket = directory.start_socket();
-    let process = launch(plan, &Lent { start_socket: waits.then_some(socket.as_path()), ..*lent })?;
-    state.init = Some(Init { pid: process.pid, start_time: process.start_time });
-    state.stage = if waits { Stage::Created } else { Stage::Running };
-    if let Err(error) = directory.write(state) {
+    let process = launch(plan, &Lent { start_socket: plan.options.waits_for_start.then_some(socket.as_path()), ..*lent })?;
+    if let Err(error) = directory.set_init(lock.as_fd(), Init { pid: process.pid, start_time: process.start_time }) {
         let _ = process.kill();
         if let Some(cgroup) = &process.cgroup {
             let _ = cgroup.remove();

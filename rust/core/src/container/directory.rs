@@ -3,18 +3,18 @@
 //! ```text
 //! ROOT/ID/                0700; its existence reserves the id, flock(2) on it is the container's lock
 //!     cgroup              which cgroup directories are ours, by hierarchy; written before anything is made
-//!     config.json         the configuration as it was given, for hooks and later processes
-//!     state.json          `State`
+//!     state.json          `State`; written then too, and never again
 //!     start.sock          where init waits for `start`; gone once it was started
-//!     exit                a symbolic link to the exit status, where whoever waited recorded it
+//!     init                its process, once it is made
+//!     exit                its exit status, where whoever waited recorded it
 //! ```
 //!
-//! state.json is written by rename, without fsync: a power cut ends the containers too, and the boot id tells. Readers take no lock,
-//! so that `state` answers while a hook runs.
+//! The last two are symbolic links to what they say: made by one call, whole or not at all. Nothing is synced: a power cut ends the
+//! containers too, and the boot id tells. Readers take no lock, so that `state` answers while a hook runs.
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
-use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::fs::{self, DirBuilder, OpenOptions};
 use std::io::{ErrorKind, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
@@ -24,16 +24,17 @@ use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg, OFlag};
 use nix::unistd::symlinkat;
 
-use super::state::State;
+use super::state::{Init, State};
 use crate::error::{quoted, Context, Error, Kind, Result};
 use crate::oci::SIZE_LIMIT;
 
 /// Bytes in an id: it becomes a file name and part of a systemd unit's name, which may have 255.
 const ID_LIMIT: usize = 200;
-/// Bytes in state.json, which carries the annotations of config.json and more.
+/// Bytes in state.json, which carries config.json, its annotations once more, and little else.
 const STATE_SIZE_LIMIT: u64 = 2 * SIZE_LIMIT as u64;
 const DAMAGED: &str = "delete --force removes it";
 const BY_HAND: &str = "kill what is left in its cgroups, then remove them and this directory by hand";
+const INIT: &str = "init";
 const EXIT: &str = "exit";
 
 /// Where containers are kept if nobody says otherwise: /run/pyrt, or without root $XDG_RUNTIME_DIR/pyrt.
@@ -78,6 +79,12 @@ impl Lock {
     /// Gives up the lock and keeps the directory's descriptor.
     pub fn into_descriptor(self, directory: &Directory) -> Result<OwnedFd> {
         self.0.unlock().map_err(|(_, errno)| errno).at("unlock", directory.path.to_string_lossy())
+    }
+}
+
+impl AsFd for Lock {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
     }
 }
 
@@ -195,28 +202,29 @@ impl Directory {
         State::from_json(&bytes, &self.id).map_err(|reason| self.unreadable(&path, &reason, DAMAGED))
     }
 
-    pub fn write(&self, state: &State) -> Result<()> {
-        let path = self.path.join("state.json");
-        // One name for all writers: state is written under the lock, and what a killed writer left is overwritten, not collected.
-        let temporary = self.path.join("state.json.new");
-        write_file(&temporary, &state.to_json(), OpenOptions::new().truncate(true).create(true))
-            .and_then(|()| fs::rename(&temporary, &path))
-            .at("write", path.to_string_lossy())
+    /// Its process, alive or not; `None` while it is not made.
+    pub fn init(&self) -> Result<Option<Init>> {
+        match self.mark(INIT) {
+            None => Ok(None),
+            Some(text) => Init::parse(&text)
+                .map(Some)
+                .ok_or_else(|| self.unreadable(&self.path.join(INIT), "it is none of a container's processes", DAMAGED)),
+        }
     }
 
-    /// config.json as it was at the creation.
-    pub fn read_config(&self) -> Result<Vec<u8>> {
-        let path = self.path.join("config.json");
-        read_file(&path, SIZE_LIMIT as u64).map_err(|error| self.cannot_read(&path, error, DAMAGED))
+    /// Under the lock, once: from now on the container is made.
+    pub fn set_init(&self, held: BorrowedFd<'_>, init: Init) -> Result<()> {
+        symlinkat(init.to_string().as_str(), held, INIT).at("write", self.path.join(INIT).to_string_lossy())
     }
 
     /// The first content of a new directory, the names of the cgroups first. Nothing exists yet, so a part says as much as nothing.
-    pub fn begin(&self, cgroup_paths: &[(String, String)], config: &[u8], state: &State) -> Result<()> {
+    pub fn begin(&self, cgroup_paths: &[(String, String)], state: &State) -> Result<()> {
         let cgroups: BTreeMap<_, _> = cgroup_paths.iter().map(|(key, path)| (key, path)).collect();
         let cgroups = serde_json::to_vec(&cgroups).unwrap_or_else(|_| unreachable!("strings are always JSON"));
-        for (name, content) in [("cgroup", cgroups.as_slice()), ("config.json", config), ("state.json", &state.to_json())] {
+        for (name, content) in [("cgroup", cgroups), ("state.json", state.to_json())] {
             let path = self.path.join(name);
-            write_file(&path, content, OpenOptions::new().create_new(true)).at("write", path.to_string_lossy())?;
+            let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path);
+            file.and_then(|mut file| file.write_all(&content)).at("write", path.to_string_lossy())?;
         }
         Ok(())
     }
@@ -254,7 +262,11 @@ impl Directory {
 
     /// What `record_exit` recorded.
     pub fn recorded_exit(&self) -> Option<i32> {
-        fs::read_link(self.path.join(EXIT)).ok()?.to_str()?.parse().ok()
+        self.mark(EXIT)?.parse().ok()
+    }
+
+    fn mark(&self, name: &str) -> Option<String> {
+        fs::read_link(self.path.join(name)).ok()?.into_os_string().into_string().ok()
     }
 
     /// Remove all of it, the names of the cgroups last: whoever is killed here can be followed by another `delete`.
@@ -341,7 +353,7 @@ impl Directory {
 }
 
 /// What a removal leaves for the end.
-const LAST: [&str; 2] = ["state.json", "cgroup"];
+const LAST: [&str; 3] = [INIT, "state.json", "cgroup"];
 
 fn is_missing(error: &std::io::Error) -> bool {
     matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory)
@@ -374,9 +386,4 @@ fn read_file(path: &Path, limit: u64) -> std::result::Result<Vec<u8>, ReadError>
         return Err(ReadError::Refused("it is too large"));
     }
     Ok(content)
-}
-
-fn write_file(path: &Path, content: &[u8], how: &mut OpenOptions) -> std::io::Result<()> {
-    let mut file: File = how.write(true).mode(0o600).custom_flags(OFlag::O_NOFOLLOW.bits()).open(path)?;
-    file.write_all(content)
 }

@@ -25,7 +25,7 @@ use crate::process::{self, Process};
 use crate::sys;
 
 pub use directory::{default_root, ids, Directory, Lock};
-pub use state::{Init, OciState, ShownState, Stage, State, Status};
+pub use state::{Init, OciState, ShownState, State, Status};
 
 /// Until a container that was sent SIGKILL must be gone: longer only where the kernel itself hangs.
 const KILL_PATIENCE: Duration = Duration::from_secs(10);
@@ -66,32 +66,38 @@ impl Container {
     }
 
     pub fn status(&self, state: &State) -> Result<Status> {
-        let Some(init) = state.init else {
-            let begun = state.stage == Stage::Creating && state.boot_id == boot_id()?;
-            return Ok(if begun { Status::Creating } else { Status::Stopped });
-        };
-        if state.boot_id != boot_id()? || !process::is_alive(init.pid, init.start_time) {
-            return Ok(Status::Stopped);
-        }
-        if self.cgroup()?.is_some_and(|group| group.frozen().unwrap_or(false)) {
-            return Ok(Status::Paused);
-        }
-        Ok(match state.stage {
-            Stage::Creating => Status::Creating,
-            Stage::Created if self.directory.start_socket().exists() => Status::Created,
-            Stage::Created | Stage::Running => Status::Running,
-        })
+        self.found(state).map(|(status, _)| status)
     }
 
-    /// What hooks and `state` say of it. `Stopped` has no pid.
-    pub fn oci_state<'a>(&self, state: &'a State, status: Status) -> OciState<'a> {
-        let pid = state.init.filter(|_| status != Status::Stopped).map_or(0, |init| init.pid);
+    /// The status, and the process that it is about.
+    fn found(&self, state: &State) -> Result<(Status, Option<Init>)> {
+        let this_boot = state.boot_id == boot_id()?;
+        let Some(init) = self.directory.init()? else {
+            return Ok((if this_boot { Status::Creating } else { Status::Stopped }, None));
+        };
+        if !this_boot || !process::is_alive(init.pid, init.start_time) {
+            return Ok((Status::Stopped, Some(init)));
+        }
+        let status = if self.cgroup()?.is_some_and(|group| group.frozen().unwrap_or(false)) {
+            Status::Paused
+        } else if self.directory.start_socket().exists() {
+            Status::Created
+        } else {
+            Status::Running
+        };
+        Ok((status, Some(init)))
+    }
+
+    /// What hooks and `state` say of it.
+    fn oci_state<'a>(&self, state: &'a State, status: Status, init: Option<Init>) -> OciState<'a> {
+        let pid = init.filter(|_| status != Status::Stopped).map_or(0, |init| init.pid);
         OciState { oci_version: &state.oci_version, id: &state.id, status, pid, bundle: &state.bundle, annotations: &state.annotations }
     }
 
     pub fn shown_state<'a>(&self, state: &'a State) -> Result<ShownState<'a>> {
+        let (status, init) = self.found(state)?;
         Ok(ShownState {
-            oci: self.oci_state(state, self.status(state)?),
+            oci: self.oci_state(state, status, init),
             rootfs: &state.rootfs,
             created: &state.created,
             owner: user_name(self.directory.owner()?),
@@ -232,10 +238,11 @@ impl Container {
 
     /// End everything inside and wait until it is gone. Without state only the cgroup is known.
     fn end(&self, state: Option<&State>, group: Option<&Cgroup>) -> Result<()> {
-        let alive = match state {
-            Some(State { init: Some(init), boot_id: boot, .. }) if *boot == boot_id()? => process::open(init.pid, init.start_time).ok(),
+        let init = match state {
+            Some(state) if state.boot_id == boot_id()? => self.directory.init()?,
             _ => None,
         };
+        let alive = init.and_then(|init| process::open(init.pid, init.start_time).ok());
         if let Some(pidfd) = &alive {
             match sys::pidfd_send_signal(pidfd.as_fd(), SIGKILL) {
                 Ok(()) | Err(Errno::ESRCH) => {}
@@ -266,7 +273,7 @@ impl Container {
             return Ok(());
         }
         let run = || {
-            let config = Config::parse(&self.directory.read_config()?)?;
+            let config = Config::parse(state.config.get().as_bytes())?;
             run_stage(&config.spec, HookStage::Poststart, &self.hook_state(state, Status::Running))
         };
         run().inspect_err(|_| {
@@ -279,14 +286,15 @@ impl Container {
         if !state.has_poststop {
             return Vec::new();
         }
-        match self.directory.read_config().and_then(|config| Config::parse(&config)) {
+        match Config::parse(state.config.get().as_bytes()) {
             Ok(config) => run_all(&config.spec, HookStage::Poststop, &self.hook_state(state, Status::Stopped)),
             Err(error) => vec![format!("poststop hooks of container {} did not run: {error}", self.directory.id())],
         }
     }
 
     fn hook_state(&self, state: &State, status: Status) -> Vec<u8> {
-        serde_json::to_vec(&self.oci_state(state, status)).unwrap_or_else(|_| unreachable!("strings and numbers are always JSON"))
+        let init = self.directory.init().ok().flatten();
+        serde_json::to_vec(&self.oci_state(state, status, init)).unwrap_or_else(|_| unreachable!("strings and numbers are always JSON"))
     }
 
     /// Record the exit status for `wait` in other processes, where this process made the container.
@@ -302,7 +310,7 @@ impl Container {
     }
 
     fn signal_init(&self, state: &State, signal: i32, missing_is_fine: bool) -> Result<()> {
-        let Some(init) = state.init.filter(|_| boot_id().is_ok_and(|boot| boot == state.boot_id)) else { return Ok(()) };
+        let Some(init) = self.directory.init()?.filter(|_| boot_id().is_ok_and(|boot| boot == state.boot_id)) else { return Ok(()) };
         match process::open(init.pid, init.start_time).and_then(|pidfd| sys::pidfd_send_signal(pidfd.as_fd(), signal)) {
             Err(Errno::ESRCH) if missing_is_fine => Ok(()),
             Err(Errno::ESRCH) => Err(self.not_running(Status::Stopped)),

@@ -8,9 +8,10 @@ use std::path::PathBuf;
 use std::sync::mpsc;
 
 use nix::errno::Errno;
+use serde_json::value::RawValue;
 
-use super::state::{Beginning, Stage, State};
-use super::{Directory, Lock};
+use super::state::{Beginning, State};
+use super::{Directory, Init, Lock};
 use crate::error::{Error, Kind, Result};
 
 /// A state directory of its own, below a directory that does not exist yet.
@@ -29,7 +30,7 @@ impl Root {
     fn written(&self) -> Directory {
         let directory = self.directory("web");
         let lock = directory.create().unwrap();
-        directory.begin(&[("unified".into(), "/sys/fs/cgroup/pyrt-web".into())], b"{}", &state()).unwrap();
+        directory.begin(&[("unified".into(), "/sys/fs/cgroup/pyrt-web".into())], &state()).unwrap();
         drop(lock);
         directory
     }
@@ -40,6 +41,8 @@ impl Drop for Root {
         fs::remove_dir_all(&self.0).unwrap();
     }
 }
+
+const CONFIG: &str = "{ \"ociVersion\" : \"1.3.0\" }";
 
 fn state() -> State {
     State::new(Beginning {
@@ -52,6 +55,7 @@ fn state() -> State {
         own_pid_namespace: true,
         has_poststart: false,
         has_poststop: true,
+        config: RawValue::from_string(CONFIG.into()).unwrap(),
     })
 }
 
@@ -63,41 +67,40 @@ fn lock(directory: &Directory) -> Result<Lock> {
 fn what_is_written_is_read_back_and_is_the_owners_alone() {
     let root = Root::new("written");
     let directory = root.written();
-    let mut kept = directory.read().unwrap();
-    let mut expected = state();
-    expected.created.clone_from(&kept.created);
-    assert_eq!(kept, expected);
-    kept.stage = Stage::Running;
-    directory.write(&kept).unwrap();
-    assert_eq!(directory.read().unwrap(), kept);
-    assert_eq!(directory.read_config().unwrap(), b"{}");
+    let kept = directory.read().unwrap();
+    assert_eq!((kept.id.as_str(), kept.bundle.as_str(), kept.has_poststart, kept.has_poststop), ("web", "/bundles/web", false, true));
+    assert_eq!(kept.annotations, state().annotations);
+    assert_eq!(kept.config.get(), CONFIG, "to the letter");
     assert_eq!(directory.read_cgroup_paths().unwrap(), [("unified".into(), "/sys/fs/cgroup/pyrt-web".into())]);
     let mode = |path: PathBuf| fs::metadata(path).unwrap().permissions().mode() & 0o777;
     assert_eq!((mode(root.0.join("deep")), mode(directory.path().to_owned())), (0o700, 0o700));
-    for name in ["cgroup", "config.json", "state.json"] {
+    for name in ["cgroup", "state.json"] {
         assert_eq!(mode(directory.path().join(name)), 0o600, "{name}");
     }
 }
 
 #[test]
-fn a_write_that_was_cut_off_is_overwritten_and_never_seen() {
-    let root = Root::new("cut");
-    let directory = root.written();
-    fs::write(directory.path().join("state.json.new"), b"half of a fi").unwrap();
-    let kept = directory.read().unwrap();
-    directory.write(&kept).unwrap();
-    assert_eq!(directory.read().unwrap(), kept);
-    assert!(!directory.path().join("state.json.new").exists());
+fn what_somebody_put_in_the_place_of_a_file_is_not_followed() {
+    let root = Root::new("symlink");
+    let directory = root.directory("web");
+    let lock = directory.create().unwrap();
+    let victim = root.0.join("victim");
+    symlink(&victim, directory.path().join("cgroup")).unwrap();
+    let error = directory.begin(&[], &state()).unwrap_err();
+    assert_eq!((error.errno, victim.exists()), (Some(Errno::EEXIST), false));
+    drop(lock);
 }
 
 #[test]
-fn a_symlink_in_the_place_of_what_is_written_is_not_followed() {
-    let root = Root::new("symlink");
+fn the_process_is_recorded_once() {
+    let root = Root::new("init");
     let directory = root.written();
-    let victim = root.0.join("victim");
-    symlink(&victim, directory.path().join("state.json.new")).unwrap();
-    let error = directory.write(&state()).unwrap_err();
-    assert_eq!((error.errno, victim.exists()), (Some(Errno::ELOOP), false));
+    assert_eq!(directory.init().unwrap(), None);
+    let held = lock(&directory).unwrap();
+    let init = Init { pid: 4711, start_time: u64::MAX };
+    directory.set_init(held.as_fd(), init).unwrap();
+    assert_eq!(directory.init().unwrap(), Some(init));
+    assert_eq!(directory.set_init(held.as_fd(), init).unwrap_err().errno, Some(Errno::EEXIST));
 }
 
 #[test]
