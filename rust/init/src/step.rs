@@ -115,6 +115,13 @@ steps! {
     47 NoNewPrivileges {}
     /// User, groups and the five capability sets. `groups_denied`: the user namespace forbids setgroups(2).
     48 Identity { uid: u64, gid: u64, groups: Words<'a>, groups_denied: u64, bounding: u64, effective: u64, permitted: u64, inheritable: u64, ambient: u64 }
+    /// ioprio_set(2).
+    54 IoPriority { class: u64, level: u64 }
+    /// sched_setattr(2).
+    55 Scheduler { policy: u64, flags: u64, nice: u64, priority: u64, runtime: u64, deadline: u64, period: u64 }
+    /// set_mempolicy(2); `nodes`: a bit mask.
+    56 MemoryPolicy { mode: u64, nodes: Words<'a> }
+    57 Personality { persona: u64 }
     49 Directory { path: &'a CStr }
     /// Find the program now, so that a missing one fails `create`.
     50 Find { candidates: List<'a> }

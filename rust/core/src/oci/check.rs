@@ -77,14 +77,10 @@ fn not_yet(spec: &Spec) -> Result<()> {
     let fields = [
         ("linux.seccomp", linux.is_some_and(|linux| linux.seccomp().is_some())),
         ("linux.intelRdt", linux.is_some_and(|linux| linux.intel_rdt().is_some())),
-        ("linux.memoryPolicy", linux.is_some_and(|linux| linux.memory_policy().is_some())),
         ("linux.netDevices", linux.is_some_and(|linux| linux.net_devices().as_ref().is_some_and(|map| !map.is_empty()))),
-        ("linux.personality", linux.is_some_and(|linux| linux.personality().is_some())),
         ("linux.mountLabel", linux.is_some_and(|linux| filled(linux.mount_label().as_ref()))),
         ("process.apparmorProfile", process.is_some_and(|process| filled(process.apparmor_profile().as_ref()))),
         ("process.selinuxLabel", process.is_some_and(|process| filled(process.selinux_label().as_ref()))),
-        ("process.ioPriority", process.is_some_and(|process| process.io_priority().is_some())),
-        ("process.scheduler", process.is_some_and(|process| process.scheduler().is_some())),
         ("process.execCPUAffinity", process.is_some_and(|process| process.exec_cpu_affinity().is_some())),
     ];
     match fields.iter().find(|(_, there)| *there) {

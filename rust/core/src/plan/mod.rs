@@ -12,6 +12,7 @@ mod mounts;
 mod namespaces;
 mod process;
 mod root;
+mod scheduling;
 #[cfg(test)]
 mod tests;
 

@@ -7,7 +7,7 @@ use pyrt_init::{Step, NO_FD};
 use super::builder::{text, Builder, Handed, Numbers, Strings};
 use super::hooks;
 use super::namespaces::Namespaces;
-use super::{Form, Options};
+use super::{scheduling, Form, Options};
 use crate::error::{Error, Result};
 use crate::host::HostFacts;
 use crate::oci::{plain_path, CapabilitySet, Config};
@@ -63,6 +63,7 @@ pub fn build(steps: &mut Builder, config: &Config, options: &Options, spaces: &N
     for limit in process.rlimits().iter().flatten() {
         steps.push(Step::Limit { resource: rlimit_number(limit.typ()), soft: limit.soft(), hard: limit.hard() });
     }
+    scheduling::build(steps, &config.spec)?;
     // no_new_privs before the identity: it binds every execve from here on, and nothing below needs one.
     if process.no_new_privileges().unwrap_or(false) {
         steps.push(Step::NoNewPrivileges {});

@@ -1,7 +1,7 @@
 //! pyrt-init: carries a launch plan out inside the new namespaces, and becomes the user's program or stays above it as PID 1.
 //!
 //! `main` is the one loop · `sys` the system calls · `namespaces` · `root` (what becomes /) · `mounts` (what is mounted in it) · `resolve` (paths
-//! in it) · `terminal` · `identity` · `hook` · `program` (find, wait for start, execute) · `supervise` (PID 1 that stays) · `watch`
+//! in it) · `terminal` · `identity` · `scheduling` · `hook` · `program` (find, wait for start, execute) · `supervise` (PID 1 that stays) · `watch`
 //! (the process that ends what must not outlive the caller).
 #![no_std]
 #![no_main]
@@ -14,6 +14,7 @@ mod namespaces;
 mod program;
 mod resolve;
 mod root;
+mod scheduling;
 mod supervise;
 #[allow(unsafe_code)]
 mod sys;
@@ -115,6 +116,19 @@ impl Init {
             Step::Stay { caller, subreaper } => supervise::stay(self, self.given(caller), subreaper != 0),
             Step::Session { controlling_terminal } => terminal::session(controlling_terminal != 0),
             Step::Limit { resource, soft, hard } => sys::prlimit(resource, soft, hard),
+            Step::IoPriority { class, level } => sys::ioprio_set(class, level),
+            Step::Scheduler { policy, flags, nice, priority, runtime, deadline, period } => sys::sched_setattr(sys::SchedulerAttributes {
+                policy: policy as u32,
+                flags,
+                nice: nice as i32,
+                priority: priority as u32,
+                runtime,
+                deadline,
+                period,
+                ..sys::SchedulerAttributes::default()
+            }),
+            Step::MemoryPolicy { mode, nodes } => scheduling::memory_policy(mode, nodes),
+            Step::Personality { persona } => sys::personality(persona),
             Step::Umask { mask } => sys::umask(mask),
             Step::NoNewPrivileges {} => sys::no_new_privileges(),
             Step::Identity { uid, gid, groups, groups_denied, bounding, effective, permitted, inheritable, ambient } => {

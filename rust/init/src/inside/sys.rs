@@ -512,6 +512,40 @@ pub fn prlimit(resource: u64, soft: u64, hard: u64) -> Result<()> {
     call!(__NR_prlimit64, 0, resource, &raw const limit, 0).map(drop)
 }
 
+pub fn ioprio_set(class: u64, level: u64) -> Result<()> {
+    const IOPRIO_WHO_PROCESS: u32 = 1;
+    const IOPRIO_CLASS_SHIFT: u32 = 13;
+    call!(__NR_ioprio_set, IOPRIO_WHO_PROCESS, 0, class << IOPRIO_CLASS_SHIFT | level).map(drop)
+}
+
+/// `struct sched_attr` in its first form, without utilization clamps.
+#[repr(C)]
+#[derive(Default)]
+pub struct SchedulerAttributes {
+    pub size: u32,
+    pub policy: u32,
+    pub flags: u64,
+    pub nice: i32,
+    pub priority: u32,
+    pub runtime: u64,
+    pub deadline: u64,
+    pub period: u64,
+}
+
+pub fn sched_setattr(attributes: SchedulerAttributes) -> Result<()> {
+    let sized = SchedulerAttributes { size: size_of::<SchedulerAttributes>() as u32, ..attributes };
+    call!(__NR_sched_setattr, 0, &raw const sized, 0).map(drop)
+}
+
+pub fn set_mempolicy(mode: u64, nodes: &[u64]) -> Result<()> {
+    // The kernel reads one bit less than it is told.
+    call!(__NR_set_mempolicy, mode, nodes.as_ptr(), nodes.len() * 64 + 1).map(drop)
+}
+
+pub fn personality(persona: u64) -> Result<()> {
+    call!(__NR_personality, persona).map(drop)
+}
+
 pub fn umask(mask: u64) -> Result<()> {
     call!(__NR_umask, mask).map(drop)
 }
