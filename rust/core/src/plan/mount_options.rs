@@ -27,7 +27,7 @@ const fn attribute(name: &'static str, set: u64, clear: u64) -> Attribute {
 }
 
 /// The recursive form of each has an `r` before the name (`rro`), but for the atime family's own `rel...`.
-const ATTRIBUTES: [Attribute; 17] = [
+const ATTRIBUTES: [Attribute; 18] = [
     attribute("ro", MOUNT_ATTR_RDONLY, 0),
     attribute("rw", 0, MOUNT_ATTR_RDONLY),
     attribute("nosuid", MOUNT_ATTR_NOSUID, 0),
@@ -45,6 +45,7 @@ const ATTRIBUTES: [Attribute; 17] = [
     attribute("nodiratime", MOUNT_ATTR_NODIRATIME, 0),
     attribute("diratime", 0, MOUNT_ATTR_NODIRATIME),
     attribute("nosymfollow", MOUNT_ATTR_NOSYMFOLLOW, 0),
+    attribute("symfollow", 0, MOUNT_ATTR_NOSYMFOLLOW),
 ];
 
 const PROPAGATIONS: [(&str, u64); 8] = [
@@ -59,7 +60,9 @@ const PROPAGATIONS: [(&str, u64); 8] = [
 ];
 
 /// Superblock flags that fsconfig(2) takes by name, and their opposites, which are its default.
-const SUPERBLOCK: [(&str, bool); 8] = [
+const SUPERBLOCK: [(&str, bool); 9] = [
+    ("iversion", true),
+    ("noiversion", false),
     ("sync", true),
     ("async", false),
     ("dirsync", true),
@@ -67,7 +70,6 @@ const SUPERBLOCK: [(&str, bool); 8] = [
     ("nolazytime", false),
     ("mand", true),
     ("nomand", false),
-    ("silent", true),
 ];
 
 /// The options of one mount, sorted.
@@ -96,7 +98,7 @@ impl MountOptions {
     fn add(&mut self, option: &str, at: impl FnOnce() -> String) -> Result<()> {
         let attribute = |name: &str| ATTRIBUTES.iter().find(|attribute| attribute.name == name);
         if let Some(one) = attribute(option) {
-            self.set = self.set & !one.clear & !if one.name == "rw" { MOUNT_ATTR_RDONLY } else { 0 } | one.set;
+            self.set = self.set & !one.clear | one.set;
             self.clear = self.clear & !one.set | one.clear;
         } else if let Some(one) = option.strip_prefix('r').and_then(attribute) {
             self.set_all = self.set_all & !one.clear | one.set;
@@ -109,7 +111,9 @@ impl MountOptions {
             }
         } else {
             match option {
-                "" | "defaults" | "auto" | "noauto" | "user" | "nouser" | "users" | "_netdev" | "nofail" | "loud" => {}
+                "" | "defaults" | "auto" | "noauto" | "user" | "nouser" | "users" | "_netdev" | "nofail" => {}
+                // How much the kernel logs of a mount: fsconfig(2) has no such flag.
+                "silent" | "loud" => {}
                 "bind" => self.bind = true,
                 "rbind" => (self.bind, self.recursive) = (true, true),
                 "remount" => return Err(Error::spec(at(), "remount has no meaning for a new mount")),
