@@ -127,6 +127,13 @@ def test_a_kernel_parameter_may_be_written_with_slashes(command: Command, bundle
     assert engine.run(command, bundle, "cat", "/proc/sys/net/ipv4/conf/lo/forwarding").ok().stdout == "1\n"
 
 
+@pytest.mark.parametrize("name", ["net/ipv4/conf/eth0.1/forwarding", "net.ipv4.conf.eth0/1.forwarding"])
+def test_an_interface_with_a_dot_in_its_name_keeps_it_in_a_kernel_parameter(command: Command, bundle: Bundle, name: str) -> None:
+    bundle.linux["sysctl"] = {name: "1"}
+    line = engine.refused(engine.run(command, bundle, "true"))
+    assert line == "set kernel parameter /proc/sys/net/ipv4/conf/eth0.1/forwarding: no such file or directory (ENOENT)"
+
+
 @pytest.mark.parametrize("name", ["kernel.pid_max", "vm.swappiness", "fs.file-max", "kernel.core_pattern", "kernel.msgmax.."])
 def test_a_kernel_parameter_of_no_namespace_is_refused(command: Command, bundle: Bundle, name: str) -> None:
     bundle.linux["sysctl"] = {name: "1"}

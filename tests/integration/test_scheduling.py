@@ -1,13 +1,16 @@
 """What the kernel gives the program, and how it shows itself: scheduler, io priority, memory policy, personality.
 
-Sources: config.md "Linux Process", config-linux.md "Memory Policy", "Personality"; sched(7), ioprio_set(2), set_mempolicy(2), personality(2).
-Read from outside while the program runs, or from what it sees itself.
+Sources: config.md "Linux Process", config-linux.md "Memory Policy", "Personality"; sched(7),
+ioprio_set(2), set_mempolicy(2), personality(2).
+Read from outside while the program runs, or from what it sees itself. What is real-time joins no cgroup of its own: with
+CONFIG_RT_GROUP_SCHED a new one of v1 has no real-time bandwidth.
 """
 
 from __future__ import annotations
 
 import os
 import subprocess
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,28 +26,20 @@ needs_nice = pytest.mark.skipif("CAP_SYS_NICE" not in held(), reason="CAP_SYS_NI
 needs_numa = pytest.mark.skipif(not Path("/proc/self/numa_maps").exists(), reason="this kernel has no CONFIG_NUMA")
 
 
-def started(runtime: pyrt.Runtime, bundle: Bundle) -> pyrt.Container:
-    """A container whose program runs; the fixture's end removes it."""
-    bundle.args("sleep", "1000")
-    container = runtime.create("scheduled", bundle=bundle.path)
-    container.start()
-    return container
-
-
-def pid_of(container: pyrt.Container) -> int:
-    pid = container.pid
-    assert pid
-    return pid
+Start = Callable[..., int]
 
 
 @pytest.fixture
-def scheduled(runtime: pyrt.Runtime, bundle: Bundle) -> Any:
-    """The program's PID, for a bundle as it then is."""
+def scheduled(runtime: pyrt.Runtime, bundle: Bundle) -> Iterator[Start]:
+    """Starts a container of the bundle as it then is. Returns the program's PID."""
     made: list[pyrt.Container] = []
 
-    def start() -> int:
-        made.append(started(runtime, bundle))
-        return pid_of(made[0])
+    def start(*, cgroups: bool = True) -> int:
+        made.append(runtime.create("scheduled", bundle=bundle.args("sleep", "1000").path, cgroups=cgroups))
+        made[0].start()
+        pid = made[0].pid
+        assert pid
+        return pid
 
     yield start
     for container in made:
@@ -63,24 +58,26 @@ def scheduled(runtime: pyrt.Runtime, bundle: Bundle) -> Any:
     ],
     ids=lambda value: value["policy"] if isinstance(value, dict) else "",
 )
-def test_the_program_has_the_scheduling_policy(bundle: Bundle, scheduled: Any, scheduler: dict[str, Any], policy: int, priority: int) -> None:
+def test_the_program_has_the_scheduling_policy(
+    bundle: Bundle, scheduled: Start, scheduler: dict[str, Any], policy: int, priority: int
+) -> None:
     bundle.process["scheduler"] = scheduler
-    pid = scheduled()
+    pid = scheduled(cgroups=False)
     assert os.sched_getscheduler(pid) == policy
     assert os.sched_getparam(pid).sched_priority == priority
 
 
 @needs_nice
 @pytest.mark.parametrize("nice", [-5, 0, 7])
-def test_the_program_has_the_nice_value(bundle: Bundle, scheduled: Any, nice: int) -> None:
+def test_the_program_has_the_nice_value(bundle: Bundle, scheduled: Start, nice: int) -> None:
     bundle.process["scheduler"] = {"policy": "SCHED_OTHER", "nice": nice}
     assert os.getpriority(os.PRIO_PROCESS, scheduled()) == nice
 
 
 @needs_nice
-def test_the_flag_reset_on_fork_is_set(bundle: Bundle, scheduled: Any) -> None:
+def test_the_flag_reset_on_fork_is_set(bundle: Bundle, scheduled: Start) -> None:
     bundle.process["scheduler"] = {"policy": "SCHED_FIFO", "priority": 1, "flags": ["SCHED_RESET_ON_FORK"]}
-    assert os.sched_getscheduler(scheduled()) == os.SCHED_FIFO | os.SCHED_RESET_ON_FORK
+    assert os.sched_getscheduler(scheduled(cgroups=False)) == os.SCHED_FIFO | os.SCHED_RESET_ON_FORK
 
 
 @needs_nice
@@ -93,7 +90,7 @@ def test_a_deadline_has_its_runtime_and_period(command: Command, bundle: Bundle)
 
 
 @pytest.mark.parametrize(("policy", "said"), [("IOPRIO_CLASS_BE", "best-effort: prio 3"), ("IOPRIO_CLASS_IDLE", "idle")])
-def test_the_program_has_the_io_priority(bundle: Bundle, scheduled: Any, policy: str, said: str) -> None:
+def test_the_program_has_the_io_priority(bundle: Bundle, scheduled: Start, policy: str, said: str) -> None:
     bundle.process["ioPriority"] = {"class": policy, "priority": 3}
     done = subprocess.run(["ionice", "-p", str(scheduled())], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == said
@@ -110,7 +107,7 @@ def test_the_program_has_the_io_priority(bundle: Bundle, scheduled: Any, policy:
     ],
     ids=lambda value: value["mode"] if isinstance(value, dict) else "",
 )
-def test_the_program_has_the_memory_policy(bundle: Bundle, scheduled: Any, policy: dict[str, Any], said: str) -> None:
+def test_the_program_has_the_memory_policy(bundle: Bundle, scheduled: Start, policy: dict[str, Any], said: str) -> None:
     bundle.linux["memoryPolicy"] = policy
     lines = Path(f"/proc/{scheduled()}/numa_maps").read_text().splitlines()
     assert {line.split()[1] for line in lines if "heap" in line or "stack" in line} == {said}
@@ -123,12 +120,12 @@ def test_a_node_that_is_not_there_is_refused_by_the_kernel_in_words(command: Com
     assert line.startswith("set the memory policy: invalid argument (EINVAL); no node of it is online"), line
 
 
-def test_the_personality_linux32_is_that_of_the_program(bundle: Bundle, scheduled: Any) -> None:
+def test_the_personality_linux32_is_that_of_the_program(bundle: Bundle, scheduled: Start) -> None:
     bundle.linux["personality"] = {"domain": "LINUX32"}
     assert int(Path(f"/proc/{scheduled()}/personality").read_text(), 16) == 0x08
 
 
-def test_the_personality_linux_is_that_of_the_program(bundle: Bundle, scheduled: Any) -> None:
+def test_the_personality_linux_is_that_of_the_program(bundle: Bundle, scheduled: Start) -> None:
     bundle.linux["personality"] = {"domain": "LINUX"}
     assert int(Path(f"/proc/{scheduled()}/personality").read_text(), 16) == 0x00
 
@@ -151,7 +148,12 @@ WRONG = [
     ("linux", "memoryPolicy", {"mode": "MPOL_LOCAL", "nodes": "0"}, "linux.memoryPolicy.nodes: MPOL_LOCAL takes no nodes"),
     ("linux", "memoryPolicy", {"mode": "MPOL_BIND", "nodes": "zero"}, 'linux.memoryPolicy.nodes: "zero" is neither a node nor a range'),
     ("linux", "memoryPolicy", {"mode": "MPOL_BIND", "nodes": "3-1"}, 'linux.memoryPolicy.nodes: "3-1" is not a range of nodes'),
-    ("linux", "memoryPolicy", {"mode": "MPOL_BIND", "nodes": "1024"}, 'linux.memoryPolicy.nodes: "1024" is not a range of nodes below 1024'),
+    (
+        "linux",
+        "memoryPolicy",
+        {"mode": "MPOL_BIND", "nodes": "1024"},
+        'linux.memoryPolicy.nodes: "1024" is not a range of nodes below 1024',
+    ),
     ("linux", "personality", {"domain": "LINUX", "flags": ["ADDR_NO_RANDOMIZE"]}, "linux.personality.flags: the runtime-spec has none"),
     ("linux", "personality", {"domain": "BSD"}, "linux.personality.domain: unknown variant"),
 ]

@@ -133,7 +133,11 @@ fn hint(operation: &str, errno: Errno) -> Option<&'static str> {
             Errno::EACCES,
             "a directory above the root is closed to the users of the user namespace: open it, or use no overlay",
         ),
-        ("set the scheduler", Errno::EPERM, "this policy, or a nice value below the caller's, needs CAP_SYS_NICE"),
+        (
+            "set the scheduler",
+            Errno::EPERM,
+            "it needs CAP_SYS_NICE; real-time policies also linux.resources.cpu.realtimeRuntime where cgroup v1 shares that out",
+        ),
         ("set the io priority", Errno::EPERM, "IOPRIO_CLASS_RT needs CAP_SYS_NICE or CAP_SYS_ADMIN"),
         ("set the memory policy", Errno::EINVAL, "no node of it is online and allowed by the cpuset, or the flags exclude each other"),
         ("set resource limit", Errno::EPERM, "raising a hard limit needs CAP_SYS_RESOURCE, which the caller lacks"),

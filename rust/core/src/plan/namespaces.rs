@@ -236,7 +236,22 @@ impl Namespaces {
         if self.new & owner == 0 && !self.gives(owner) {
             return Err(Error::spec(at, "needs its namespace in linux.namespaces: it would change the host"));
         }
-        let path = format!("sys/{}", name.replace('.', "/"));
+        // sysctl(8): where the first separator is a slash, dots are part of the names (an interface such as eth0.1), else the reverse.
+        let path = match name.find(['.', '/']).map(|at| &name[at..at + 1]) {
+            Some("/") => format!("sys/{name}"),
+            _ => format!(
+                "sys/{}",
+                name.chars()
+                    .map(|c| if c == '.' {
+                        '/'
+                    } else if c == '/' {
+                        '.'
+                    } else {
+                        c
+                    })
+                    .collect::<String>()
+            ),
+        };
         if path.split('/').any(|part| part.is_empty() || part == "..") {
             return Err(Error::spec(at, "is not the name of a kernel parameter"));
         }

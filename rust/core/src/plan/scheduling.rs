@@ -66,7 +66,10 @@ fn scheduler(steps: &mut Builder, wanted: &Scheduler) -> Result<()> {
             LinuxSchedulerFlag::SchedFlagKeepPolicy => 0x08,
             LinuxSchedulerFlag::SchedFlagKeepParams => 0x10,
             LinuxSchedulerFlag::SchedFlagUtilClampMin | LinuxSchedulerFlag::SchedFlagUtilClampMax => {
-                return Err(Error::spec(format!("process.scheduler.flags[{index}]"), "config.json has no field for the value that it clamps to"));
+                return Err(Error::spec(
+                    format!("process.scheduler.flags[{index}]"),
+                    "config.json has no field for the value that it clamps to",
+                ));
             }
         };
     }
