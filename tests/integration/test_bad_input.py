@@ -148,6 +148,19 @@ WRONG: list[tuple[tuple[str | int, ...], object, str, str]] = [
     (("linux", "intelRdt"), {"closID": "x"}, "linux.intelRdt", "this version of pyrt cannot honour it"),
     (("process", "apparmorProfile"), "profile", "process.apparmorProfile", "this version of pyrt cannot honour it"),
     (("process", "selinuxLabel"), "label", "process.selinuxLabel", "this version of pyrt cannot honour it"),
+    (("linux", "netDevices"), {"eth0": {}}, "linux.netDevices", "this version of pyrt cannot honour it"),
+    (("linux", "mountLabel"), "label", "linux.mountLabel", "this version of pyrt cannot honour it"),
+    (("process", "execCPUAffinity"), {"initial": "0"}, "process.execCPUAffinity", "this version of pyrt cannot honour it"),
+    (("vm",), {"kernel": {"path": "/kernel"}}, "vm", "is for another platform than Linux"),
+    (("windows",), {"layerFolders": ["C:\\layer"]}, "windows", "is for another platform than Linux"),
+    (("solaris",), {}, "solaris", "is for another platform than Linux"),
+    (("zos",), {}, "zos", "is for another platform than Linux"),
+    (
+        ("mounts", 0, "uidMappings"),
+        [{"containerID": 0, "hostID": 1000, "size": 1}],
+        "mounts[0].uidMappings",
+        "this version of pyrt cannot honour it",
+    ),
 ]
 
 
