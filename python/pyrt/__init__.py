@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from pyrt.mounts import Mount as Mount
     from pyrt.namespaces import Namespace as Namespace
     from pyrt.namespaces import Namespaces as Namespaces
+    from pyrt.popen import Popen as Popen
     from pyrt.process import CompletedProcess as CompletedProcess
     from pyrt.process import run as run
     from pyrt.rlimits import Rlimit as Rlimit
@@ -65,6 +66,7 @@ _MODULES = {
     "limits": ("Limits", "Usage"),
     "mounts": ("Mount",),
     "namespaces": ("Namespace", "Namespaces"),
+    "popen": ("Popen",),
     "process": ("CompletedProcess", "run"),
     "rlimits": ("Rlimit",),
     "runtime": ("Runtime",),
@@ -76,6 +78,7 @@ _MODULE_OF = {name: module for module, names in _MODULES.items() for name in nam
 
 __all__ = [
     "run",
+    "Popen",
     "CompletedProcess",
     "Cause",
     "Usage",

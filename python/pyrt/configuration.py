@@ -47,6 +47,7 @@ OPTIONS = frozenset(
         "read_only",
         "rlimits",
         "rootfs",
+        "shell",
         "size",
         "spec",
         "tmpfs",
@@ -361,7 +362,7 @@ def _process(
     process: dict[str, Any] = config.get("process") or {}
     config["process"] = process
     if args is not None:
-        process["args"] = args
+        process["args"] = ["/bin/sh", "-c", *args] if options.get("shell") else args
     # A terminal is the caller's to ask for: a spec's wish for one would leave nobody at its other end.
     process["terminal"] = terminal
     home = "/root"

@@ -61,6 +61,17 @@ class Launch(Owned):
 
     def communicate(self, exchange: "Exchange") -> int:
         """Feed the exchange until everything inside has ended or its deadline has passed, which ends it. Returns the return code."""
+        returncode = self.converse(exchange)
+        if returncode is None:
+            exchange.expire()
+            self.process.kill()
+            returncode = self.process.wait()
+            self._drain(exchange)
+        assert returncode is not None, "a wait without timeout returns a status"
+        return returncode
+
+    def converse(self, exchange: "Exchange") -> int | None:
+        """Feed the exchange until everything inside has ended: the return code; or until its deadline: None, and all goes on."""
         self._check()
         process, ended = self.process, False
         if wanted := exchange.wants():
@@ -82,14 +93,11 @@ class Launch(Owned):
                         open_descriptors -= 1
         returncode = process.wait(exchange.remaining(time.monotonic()))
         if returncode is None:
-            exchange.expire()
-            process.kill()
-            returncode = process.wait()
-        elif not self._own_pid_namespace:
+            return None
+        if not self._own_pid_namespace:
             # Without a PID 1 whose end is everybody's, what the command left behind would hold the pipes open.
             process.kill()
         self._drain(exchange)
-        assert returncode is not None, "a wait without timeout returns a status"
         return returncode
 
     def _serve(self, exchange: "Exchange", descriptor: int) -> bool:

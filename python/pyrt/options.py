@@ -30,6 +30,7 @@ class ContainerOptions(TypedDict, total=False):
     capabilities: Iterable[str] | None
     rlimits: Iterable[Rlimit] | Mapping[str, int | tuple[int, int]] | None
     init: bool
+    shell: bool
     # root and mounts
     rootfs: StrPath | None
     bundle: StrPath | None

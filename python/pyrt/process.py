@@ -198,7 +198,7 @@ def run(  # noqa: F811 - the overloads are above
 
     Process: cwd; env, inherit_env (names of the caller's variables to pass on); user, group, extra_groups (names as the container has
     them, or numbers); umask; capabilities (names; all that there are); rlimits ({"NOFILE": 1024}, or Rlimit objects); pass_fds; init
-    (False: the command becomes PID 1 itself).
+    (False: the command becomes PID 1 itself); shell (True: the container's /bin/sh -c runs args, which may be one str).
 
     Root: rootfs (a directory, copy-on-write unless overlay=False; overlay=DIR keeps the changes there); bundle or spec (taken as they
     say, but for what is said beside them); else the host view (host_view; here=True: the current directory too, and start in it).
@@ -232,9 +232,9 @@ def run(  # noqa: F811 - the overloads are above
             raise TypeError(f"input is {type(input).__name__}, but {'text is asked for' if as_text else 'bytes are, without text=True'}")
     elif stdin == PIPE:
         raise ValueError("stdin=PIPE has nobody to write to it: use input=")
-    configuration = configure(_words(args), options)
+    configuration = configure(command_words(args), options)
     plan = configuration.plan()
-    launch = _launch(configuration, plan, Stdio(stdin, stdout, stderr))
+    launch = launch_container(configuration, plan, Stdio(stdin, stdout, stderr))
     try:
         stdio = launch.stdio
         outputs = [descriptor for descriptor in (stdio.stdout, stdio.stderr) if descriptor is not None]
@@ -252,7 +252,7 @@ def run(  # noqa: F811 - the overloads are above
     if as_text:
         # A character cut in two by the end must not hide that the time was up.
         handler = errors or ("replace" if expired else "strict")
-        output = [None if part is None else _text(part, encoding or TEXT_ENCODING, handler) for part in output]
+        output = [None if part is None else decoded(part, encoding or TEXT_ENCODING, handler) for part in output]
     cause = exchange.cause(returncode, usage)
     completed: CompletedProcess[Any] = CompletedProcess(
         configuration.config["process"]["args"], returncode, *output, usage=usage, cause=cause, warnings=launch.warnings
@@ -266,7 +266,7 @@ def run(  # noqa: F811 - the overloads are above
     return completed
 
 
-def _launch(configuration: "Configuration", plan: "_native.LaunchPlan", stdio: Stdio) -> Launch:
+def launch_container(configuration: "Configuration", plan: "_native.LaunchPlan", stdio: Stdio) -> Launch:
     host_view = configuration.host_view
     try:
         return Launch(plan, stdio, configuration.pass_fds, configuration.hooks(plan))
@@ -287,7 +287,7 @@ def _launch(configuration: "Configuration", plan: "_native.LaunchPlan", stdio: S
         raise MissingExecutable(error.operation, error.path, error.errno, hint) from None
 
 
-def _words(args: "Sequence[StrPath] | StrPath | None") -> list[str] | None:
+def command_words(args: "Sequence[StrPath] | StrPath | None") -> list[str] | None:
     """The command as config.json has it. A single str or path is a program without arguments, as for subprocess."""
     if args is None:
         return None
@@ -297,5 +297,5 @@ def _words(args: "Sequence[StrPath] | StrPath | None") -> list[str] | None:
     return words
 
 
-def _text(data: bytes, encoding: str, errors: str) -> str:
+def decoded(data: bytes, encoding: str, errors: str) -> str:
     return data.decode(encoding, errors).replace("\r\n", "\n").replace("\r", "\n")

@@ -9,7 +9,6 @@ if TYPE_CHECKING:
 
 _REASONS = {
     "preexec_fn": "Python code cannot run between the launch and the command",
-    "shell": "a shell is a program like others: run(['sh', '-c', text])",
     "executable": "the program is args[0]",
     "close_fds": "nothing but stdio and pass_fds is ever inherited",
     "restore_signals": "all signals are always as the kernel sets them",

@@ -289,7 +289,6 @@ def test_read_only_makes_the_root_read_only() -> None:
         ({"stdin": pyrt.PIPE}, ValueError, "use input="),
         ({"input": "text"}, TypeError, "input is str"),
         ({"input": b"bytes", "text": True}, TypeError, "input is bytes"),
-        ({"shell": True}, TypeError, r"run\(\['sh', '-c', text\]\)"),
         ({"preexec_fn": print}, TypeError, "preexec_fn"),
         ({"nonsense": 1}, TypeError, "'nonsense'"),
         ({"rootfs": "/", "here": True}, ValueError, "two different roots"),
