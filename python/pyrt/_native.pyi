@@ -188,6 +188,8 @@ class Container:
     def require(self, verb: str, allowed: Sequence[str], hint: str | None = None) -> None:
         """Raise InvalidState, naming both states, unless the status is one of allowed."""
     def cgroup(self) -> Cgroup | None: ...
+    def update(self, resources: Mapping[str, Any]) -> None:
+        """New limits, `resources` is the spec's linux.resources; what it leaves unset stays. InvalidState when it has ended, HostError."""
     def start(self) -> None:
         """Returns when the program was executed and the poststart hooks are done."""
     def kill(self, signal: int, all: bool) -> None: ...
@@ -225,6 +227,8 @@ class Cgroup:
     def usage(self) -> dict[str, int | None]:
         """cpu_usec, cpu_user_usec, cpu_system_usec, memory_bytes, memory_peak_bytes, swap_bytes, memory_limit_bytes, oom_kills, pids, pids_peak,
         pids_limit_hits, io_read_bytes, io_write_bytes. None where no joined controller counts it."""
+    def statistics(self) -> dict[str, Any]:
+        """All that is counted: cpu, memory, pids, io, hugetlb, rdma, pressure, with the fields of `pyrt.statistics`; None where nothing counts it."""
     def remove(self) -> None:
         """Remove it, with cgroups below it; it must be empty of processes. Missing ones are fine."""
 

@@ -13,6 +13,9 @@ from pyrt.limits import Limits, Usage
 from pyrt.ownership import Owned
 
 TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pyrt.statistics import Statistics
+
 _PREFIX = "pyrt-"
 """Before the first name of a relative path, as before the ids of containers: at the root, pyrt's own are known by it."""
 _COUNTED = ("cpu", "memory", "pids")
@@ -114,6 +117,13 @@ class Cgroup(Owned):
         """What it, and all below it, has used; None where no controller that was joined counts it."""
         self._check()
         return Usage(self._native.usage())
+
+    def stats(self) -> "Statistics":
+        """Everything that it counts now, where `usage` has the main numbers. Reading stops nothing."""
+        from pyrt.statistics import Statistics
+
+        self._check()
+        return Statistics(self._native.statistics())
 
     def freeze(self) -> None:
         """Stop everything in it; returns when all stands still."""

@@ -7,13 +7,16 @@ Neighbours: runtime.py creates and lists, ``_native`` has the mechanism.
 """
 
 from pyrt import _native
-from pyrt.errors import InvalidState
+from pyrt.errors import HostError, InvalidState
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
     from typing import Any, Literal
 
     from pyrt.errors import ContainerTimeout
+    from pyrt.limits import Limits
+    from pyrt.statistics import Statistics
 
     Status = Literal["creating", "created", "running", "paused", "stopped"]
 
@@ -156,6 +159,51 @@ class Container:
     def resume(self) -> None:
         """Let a paused container go on. Raises InvalidState unless it is paused."""
         self._native.resume()
+
+    def update(self, limits: "Limits | Mapping[str, Any]") -> None:
+        """Change its limits: `Limits`, or config.json's `linux.resources` as a dict. What is left unset stays as it is.
+
+        Raises InvalidState when it has ended, HostError without a cgroup or where no controller can enforce a limit, SpecError for a value
+        out of range, and Error with file and value where the kernel refuses one; those written before it then hold.
+        """
+        from pyrt.limits import Limits
+
+        self._native.update(limits.resources() if isinstance(limits, Limits) else limits)
+
+    def processes(self) -> list[int]:
+        """PIDs of every process in it, as the caller sees them. Raises HostError without a cgroup."""
+        return self._group("list the processes of").processes()
+
+    def stats(self) -> "Statistics":
+        """What it counts now. Reading stops nothing. Raises HostError without a cgroup, NotFound."""
+        from pyrt.statistics import Statistics
+
+        return Statistics(self._group("read statistics of").statistics())
+
+    def live_stats(self, interval: float = 1.0) -> "Iterator[Statistics]":
+        """`stats` now and every `interval` seconds until it ends, its cgroup held open by descriptors meanwhile.
+
+        Raises InvalidState at the first step when it has ended, else as `stats`.
+        """
+        from pyrt.statistics import Statistics
+
+        if interval <= 0:
+            raise ValueError(f"interval {interval} is not above 0 seconds")
+        group = self._group("read statistics of")
+        init = self._native.init()
+        self._native.require("read live statistics of", ("created", "running", "paused"))
+        while init is not None:
+            yield Statistics(group.statistics())
+            ended, _ = _native.wait_process(*init, interval)
+            if ended:
+                return
+
+    def _group(self, purpose: str) -> "_native.Cgroup":
+        self._native.state()  # NotFound comes before a missing cgroup
+        group = self._native.cgroup()
+        if group is None:
+            raise HostError(f"cannot {purpose} container {self.id}: it has no cgroup")
+        return group
 
     def delete(self, force: bool = False) -> None:
         """Remove its cgroups, run its poststop hooks, remove its state.

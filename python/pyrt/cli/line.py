@@ -86,7 +86,8 @@ def read(argv: list[str]) -> Line:
     if verb.name == "run" and "--" in line.rest:
         return line
     try:
-        _read_flags(line.rest, options_of(verb.name), verb, line.options, line.arguments, stop_at_argument=False)
+        used = _read_flags(line.rest, options_of(verb.name), verb, line.options, line.arguments, stop_at_argument=verb.open_ended)
+        line.arguments += line.rest[used:]
     except UsageError as error:
         if verb.name == "run" and line.arguments:
             raise _forgotten_dashes(error.text, line) from None
@@ -164,7 +165,7 @@ def _check_arguments(verb: "Verb", line: Line) -> None:
     arguments = line.arguments
     if verb.name == "run" and len(arguments) > 1:
         raise _forgotten_dashes(f"run takes one ID, and got {len(arguments)} words", line)
-    if not verb.required <= len(arguments) <= len(verb.arguments):
+    if len(arguments) < verb.required or (len(arguments) > len(verb.arguments) and not verb.open_ended):
         wanted = " ".join(verb.arguments) or "no argument"
         raise UsageError(f"{verb.name} takes {wanted}, and got {len(arguments) or 'none'}", verb)
 

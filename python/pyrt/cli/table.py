@@ -25,6 +25,11 @@ class Verb:
         self.help = help
 
     @property
+    def open_ended(self) -> bool:
+        """Whether all after the first argument is taken as it stands, flags too."""
+        return self.arguments[-1:] != () and self.arguments[-1].endswith("...]")
+
+    @property
     def required(self) -> int:
         """How many arguments there must be."""
         return sum(not argument.startswith("[") for argument in self.arguments)
@@ -69,6 +74,9 @@ VERBS = {
         Verb("list", "manage:list_all", (), "list containers"),
         Verb("pause", "manage:pause", ("ID",), "freeze all processes of a container"),
         Verb("resume", "manage:resume", ("ID",), "let a paused container go on"),
+        Verb("update", "resources:update", ("ID",), "change the limits of a container"),
+        Verb("ps", "resources:ps", ("ID", "[PS-OPTION...]"), "list the processes of a container; after ID come options of ps"),
+        Verb("events", "resources:events", ("ID",), "print statistics and oom events of a container as JSON, a line each"),
         Verb("spec", "spec:spec", (), "write a config.json to start from"),
         Verb("check", "check:check", (), "show what this host can do, and why not"),
     )
@@ -108,8 +116,29 @@ OPTIONS = (
     Option("--all -a", "flag", "kill", "signal every process of the container"),
     Option("--force -f", "flag", "delete", "end it first; whatever its state, also where it does not exist"),
     Option("--regex -r", "flag", "kill delete", "ID is a regular expression that matches ids (crun)"),
-    Option("--format -f", "text", "list", "table (default) or json", metavar="FORMAT", choices=("table", "json")),
+    Option("--format -f", "text", "list ps", "table (default) or json", metavar="FORMAT", choices=("table", "json")),
     Option("--quiet -q", "flag", "list", "print ids only"),
+    Option("--resources -r", "text", "update", "linux.resources as JSON, from a file or - (then other flags are not read)", metavar="FILE"),
+    Option("--blkio-weight", "text", "update", "io weight, 10 to 1000", metavar="N"),
+    Option("--cpu-period", "text", "update", "period of the quota, in microseconds", metavar="N"),
+    Option("--cpu-quota", "text", "update", "processor time in each period, in microseconds; -1: no limit", metavar="N"),
+    Option("--cpu-burst", "text", "update", "unused quota that may be saved up, in microseconds", metavar="N"),
+    Option("--cpu-share", "text", "update", "share of processor time against siblings, 2 to 262144", metavar="N"),
+    Option("--cpu-rt-period", "text", "update", "realtime period, in microseconds (v1)", metavar="N"),
+    Option("--cpu-rt-runtime", "text", "update", "realtime time in each period, in microseconds (v1)", metavar="N"),
+    Option("--cpu-idle", "text", "update", "1: run only when nothing else wants to", metavar="N"),
+    Option("--cpuset-cpus", "text", "update", "processors, 0-2,4", metavar="LIST"),
+    Option("--cpuset-mems", "text", "update", "memory nodes, 0-1", metavar="LIST"),
+    Option("--memory", "text", "update", "limit in bytes, or with K, M, G; -1: no limit", metavar="SIZE"),
+    Option("--memory-reservation", "text", "update", "soft limit, as --memory", metavar="SIZE"),
+    Option("--memory-swap", "text", "update", "memory and swap together, as --memory", metavar="SIZE"),
+    Option("--pids-limit", "text", "update", "processes and threads; -1: no limit", metavar="N"),
+    Option("--l3-cache-schema", "text", "update", "refused: Intel RDT is not set", metavar="TEXT"),
+    Option("--mem-bw-schema", "text", "update", "refused: Intel RDT is not set", metavar="TEXT"),
+    Option("--kernel-memory", "text", "update", "obsolete: ignored with a warning", metavar="SIZE"),
+    Option("--kernel-memory-tcp", "text", "update", "obsolete: ignored with a warning", metavar="SIZE"),
+    Option("--stats", "flag", "events", "print statistics once and exit"),
+    Option("--interval", "text", "events", "time between two (5s)", metavar="DURATION"),
     Option("--rootless", "flag", "spec", "for users other than root"),
 )
 

@@ -11,7 +11,7 @@ use pyrt_core::oci::parse_part;
 use serde_json::Value;
 
 use crate::errors::Raised;
-use crate::json::from_python;
+use crate::json::{as_dict, from_python};
 
 #[pyclass(frozen, module = "pyrt._native")]
 pub struct Cgroup(pub Arc<Core>);
@@ -22,7 +22,7 @@ impl Cgroup {
     }
 }
 
-fn resources(value: &Bound<'_, PyAny>) -> PyResult<pyrt_core::oci::LinuxResources> {
+pub fn resources(value: &Bound<'_, PyAny>) -> PyResult<pyrt_core::oci::LinuxResources> {
     let value: Value = from_python(value)?;
     Ok(parse_part(&value, "linux.resources").map_err(Raised::from)?)
 }
@@ -91,6 +91,10 @@ impl Cgroup {
             dict.set_item(name, value)?;
         }
         Ok(dict)
+    }
+
+    fn statistics<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        as_dict(py, &self.with(py, Core::statistics)?)
     }
 
     fn remove(&self, py: Python<'_>) -> PyResult<()> {

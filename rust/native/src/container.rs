@@ -11,7 +11,7 @@ use pyrt_core::sys::lend;
 
 use crate::cgroup::Cgroup;
 use crate::errors::Raised;
-use crate::json::to_python;
+use crate::json::as_dict;
 use crate::launch::LaunchPlan;
 use crate::process::Process;
 
@@ -32,10 +32,6 @@ fn status(name: &str) -> PyResult<Status> {
         "stopped" => Status::Stopped,
         _ => return Err(PyValueError::new_err(format!("{name:?} is not a status"))),
     })
-}
-
-fn as_dict<'py>(py: Python<'py>, value: &impl serde::Serialize) -> PyResult<Bound<'py, PyAny>> {
-    to_python(py, &serde_json::to_value(value).map_err(|error| PyValueError::new_err(error.to_string()))?)
 }
 
 #[pymethods]
@@ -115,6 +111,11 @@ impl Container {
         let allowed = allowed.iter().map(|name| status(name)).collect::<PyResult<Vec<_>>>()?;
         let state = self.0.directory().read().map_err(Raised::from)?;
         Ok(self.0.require(&state, verb, &allowed, hint).map_err(Raised::from)?)
+    }
+
+    fn update(&self, py: Python<'_>, resources: &Bound<'_, PyAny>) -> PyResult<()> {
+        let resources = crate::cgroup::resources(resources)?;
+        Ok(py.detach(|| self.0.update(&resources, interrupted))?)
     }
 
     fn cgroup(&self) -> PyResult<Option<Cgroup>> {

@@ -90,3 +90,8 @@ fn convert(value: &Bound<'_, PyAny>, depth: usize) -> PyResult<Value> {
         Err(PyTypeError::new_err(format!("{} cannot be written as JSON", value.get_type().name()?)))
     }
 }
+
+/// A value of the core's as dicts, by the names of its fields.
+pub fn as_dict<'py>(py: Python<'py>, value: &impl serde::Serialize) -> PyResult<Bound<'py, PyAny>> {
+    to_python(py, &serde_json::to_value(value).map_err(|error| PyValueError::new_err(error.to_string()))?)
+}

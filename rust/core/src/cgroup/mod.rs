@@ -1,8 +1,8 @@
 //! Cgroups: limits, tracking, ending and usage, on cgroup v2, v1, and both at once (hybrid).
 //!
 //! `discovery` finds the hierarchies → `limits` turns the spec's resources into files and values → `plan` decides and makes → `group`
-//! is what exists, and what is done with it. `v1` and `v2` answer the same questions for one directory, `usage` reads counters,
-//! `processes` lists and signals, `devices` is the eBPF program of cgroup2, `directory` is the only one that touches files.
+//! is what exists, and what is done with it. `v1` and `v2` answer the same questions for one directory, `usage` and
+//! `statistics` read counters, `processes` lists and signals, `devices` is the eBPF program of cgroup2, `directory` is the only one that touches files.
 //!
 //! On a hybrid host limits go through v1, while the cgroup2 mount, controllers or not, tracks, freezes and kills. A launch never
 //! writes `cgroup.procs` (5 to 15 ms on v1): `CLONE_INTO_CGROUP` with `Cgroup::unified`, `0` into each of `Cgroup::tasks`.
@@ -14,6 +14,7 @@ mod group;
 mod limits;
 mod plan;
 mod processes;
+mod statistics;
 mod update;
 mod usage;
 mod v1;
@@ -24,6 +25,7 @@ pub use discovery::{Hierarchies, Hierarchy, Mode};
 pub use group::Cgroup;
 pub use limits::{settings, Setting, Settings};
 pub use plan::{default_path, CgroupPlan, Form};
+pub use statistics::Statistics;
 pub use usage::Usage;
 
 /// The key of the cgroup2 hierarchy in `paths`; v1 hierarchies are named by their controllers.

@@ -1,6 +1,6 @@
 //! What a cgroup has used: each file is read once, and what no joined controller counts is None, never 0.
 //!
-//! Neighbour: `group` says which directories there are. Sources: cgroup-v2.rst; cgroup-v1/{memory,cpuacct,pids,blkio-controller}.rst.
+//! Neighbours: `group` says which directories there are, `statistics` reads the rest. Sources: cgroup-v2.rst; cgroup-v1/{memory,cpuacct,pids,blkio-controller}.rst.
 
 use super::directory::Directory;
 use crate::error::Result;
@@ -129,12 +129,12 @@ impl Usage {
 }
 
 /// A file with one number; None where it is missing or says "max".
-fn number(directory: &Directory, file: &str) -> Result<Option<u64>> {
+pub(super) fn number(directory: &Directory, file: &str) -> Result<Option<u64>> {
     Ok(directory.read_if_there(file)?.and_then(|text| text.trim_end().parse().ok()))
 }
 
 /// The number of a `KEY NUMBER` line.
-fn keyed(text: &str, key: &str) -> Option<u64> {
+pub(super) fn keyed(text: &str, key: &str) -> Option<u64> {
     text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(' ')?.parse().ok())
 }
 

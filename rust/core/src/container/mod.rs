@@ -19,7 +19,8 @@ use nix::sys::signal::Signal;
 
 use crate::cgroup::Cgroup;
 use crate::error::{Context, Error, Kind, Result};
-use crate::oci::Config;
+use crate::host::HostFacts;
+use crate::oci::{Config, LinuxResources};
 use crate::plan::{run_all, run_stage, HookStage};
 use crate::process::{self, Process};
 use crate::sys;
@@ -182,6 +183,22 @@ impl Container {
         let _lock = self.directory.lock(interrupted)?;
         self.require(&self.directory.read()?, "resume", &[Status::Paused], None)?;
         Ok(self.cgroup()?.map_or(Ok(()), |group| group.thaw())?)
+    }
+
+    /// New limits for its cgroup; what `resources` leaves unset stays. Errors: `InvalidState` when it has ended, `Host` without a cgroup,
+    /// and those of `Cgroup::update`.
+    pub fn update<E: From<Error>>(
+        &self,
+        resources: &LinuxResources,
+        interrupted: impl FnMut() -> std::result::Result<(), E>,
+    ) -> std::result::Result<(), E> {
+        let _lock = self.directory.lock(interrupted)?;
+        let state = self.directory.read()?;
+        self.require(&state, "update", &[Status::Created, Status::Running, Status::Paused], None)?;
+        let Some(group) = self.cgroup()? else {
+            return Err(Error::new(Kind::Host, format!("cannot update container {}: it has no cgroup", self.directory.id())).into());
+        };
+        Ok(group.update(&HostFacts::get()?.hierarchies, resources)?)
     }
 
     /// Remove its cgroups, run its poststop hooks, remove its state. Returns what poststop hooks failed.
