@@ -29,8 +29,8 @@ def parser() -> argparse.ArgumentParser:
         )
         _add_options(one, verb.name)
         for argument in verb.arguments:
-            name = argument.strip("[].")
-            count = argparse.REMAINDER if argument.endswith("...]") else "?" if argument.startswith("[") else None
+            name = argument.strip("[]. ")
+            count = "*" if argument.endswith("...]") else "?" if argument.startswith("[") else None
             one.add_argument(name.lower(), metavar=name, nargs=count)
     return whole
 
