@@ -81,9 +81,10 @@ def test_the_flag_reset_on_fork_is_set(bundle: Bundle, scheduled: Start) -> None
 
 
 @needs_nice
-def test_a_deadline_has_its_runtime_and_period(command: Command, bundle: Bundle) -> None:
-    """Only itself: a deadline task may not fork, so the shell replaces itself by what prints."""
-    bundle.process["scheduler"] = {"policy": "SCHED_DEADLINE", "runtime": 1_000_000, "deadline": 10_000_000, "period": 10_000_000}
+def test_the_program_has_the_deadline_policy_with_its_flags(command: Command, bundle: Bundle) -> None:
+    """A deadline task may not fork: the program itself prints."""
+    times = {"runtime": 1_000_000, "deadline": 10_000_000, "period": 10_000_000}
+    bundle.process["scheduler"] = {"policy": "SCHED_DEADLINE", "flags": ["SCHED_FLAG_DL_OVERRUN", "SCHED_FLAG_RECLAIM"], **times}
     done = engine.run(command, bundle, "cat", "/proc/self/stat").ok()
     # proc(5): field 41 is the policy.
     assert done.stdout.rpartition(")")[2].split()[38] == "6"

@@ -41,6 +41,10 @@ impl Config {
             None | Some(Value::Null) => None,
             Some(names) => Some(CapabilityNames::parse(&names, &mut warnings)?),
         };
+        if let Some(flags) = value.pointer_mut("/process/scheduler/flags").and_then(Value::as_array_mut) {
+            // `oci-spec` derives another spelling than the runtime-spec's.
+            flags.iter_mut().filter(|flag| **flag == "SCHED_FLAG_DL_OVERRUN").for_each(|flag| *flag = "SCHED_FLAG_D_L_OVERRUN".into());
+        }
         let mut unknown = Vec::new();
         let mut track = serde_path_to_error::Track::new();
         let tracked = serde_path_to_error::Deserializer::new(&value, &mut track);
