@@ -6,6 +6,7 @@ import gc
 import os
 import signal
 import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -142,3 +143,68 @@ def test_thirty_two_threads_talk_to_a_container_each() -> None:
 
     with ThreadPoolExecutor(32) as pool:
         assert list(pool.map(one, range(32))) == [b"%d" % number for number in range(32)]
+
+
+def test_it_outlives_the_thread_that_made_it() -> None:
+    with ThreadPoolExecutor(1) as pool:
+        box = pool.submit(pyrt.Popen, SLEEPS).result()
+    with box, pytest.raises(pyrt.ContainerTimeout):
+        box.wait(0.3)
+
+
+CALLER = """
+import os, pyrt, signal
+box = pyrt.Popen(["sh", "-c", "echo runs; setsid sleep 1000 & sleep 1000"])
+"""
+
+
+def caller(script: str) -> subprocess.Popen[str]:
+    """An interpreter whose container writes to the pipe that is its standard output; it ends when nobody inside holds that any more."""
+    return subprocess.Popen([sys.executable, "-c", CALLER + script], stdout=subprocess.PIPE, text=True)
+
+
+@pytest.mark.parametrize("script", ["os._exit(0)", "os.kill(os.getpid(), signal.SIGKILL)", "raise SystemExit", "signal.pause()"])
+def test_everything_inside_ends_with_the_caller(script: str) -> None:
+    with caller(script) as process:
+        assert process.stdout is not None
+        if script == "signal.pause()":
+            assert process.stdout.readline() == "runs\n"
+            process.kill()
+        assert process.stdout.read() in ("", "runs\n")
+
+
+def test_everything_inside_ends_with_the_caller_though_a_forked_child_stays() -> None:
+    # The child lets go of the pipe, says so by its number first, and waits for the test.
+    script = """
+stays = os.fork()
+if stays == 0:
+    os.close(1)
+    signal.pause()
+print("child", stays, flush=True)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+    with caller(script) as process:
+        assert process.stdout is not None
+        said = process.stdout.read()
+    child = int(next(line.split()[1] for line in said.splitlines() if line.startswith("child")))
+    os.kill(child, signal.SIGKILL)
+
+
+def test_a_forked_child_is_told_why_it_cannot_use_the_handle_and_ends_nothing() -> None:
+    script = """
+child = os.fork()
+if child == 0:
+    for use in (box.poll, box.wait, box.communicate, box.usage, box.kill, box.terminate, box.close):
+        try:
+            use()
+        except pyrt.InvalidState as error:
+            print(error.hint, flush=True)
+    os._exit(0)
+os.waitpid(child, 0)
+print("alive" if box.poll() is None else "ended", flush=True)
+box.close()
+"""
+    with caller(script) as process:
+        assert process.stdout is not None
+        said = process.stdout.read().replace("runs\n", "")
+    assert said == "make it in the process that uses it\n" * 7 + "alive\n"
