@@ -52,7 +52,7 @@ def test_a_part_that_nothing_counts_is_none_with_a_reason(running: pyrt.Containe
         stats.reason("nonsense")
 
 
-@requires("pids controller")
+@requires("pids controller", "hybrid cgroups")
 def test_a_cgroup_that_joined_few_controllers_counts_only_theirs() -> None:
     with pyrt.Cgroup.create("cgroups-statistics", pyrt.Limits(pids=5)) as group:
         stats = group.stats()
