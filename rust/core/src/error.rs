@@ -140,6 +140,7 @@ fn hint(operation: &str, errno: Errno) -> Option<&'static str> {
         ),
         ("set the io priority", Errno::EPERM, "IOPRIO_CLASS_RT needs CAP_SYS_NICE or CAP_SYS_ADMIN"),
         ("set the memory policy", Errno::EINVAL, "no node of it is online and allowed by the cpuset, or the flags exclude each other"),
+        ("load the seccomp filter", Errno::EACCES, "without process.noNewPrivileges it needs CAP_SYS_ADMIN, which the caller lacks"),
         ("set resource limit", Errno::EPERM, "raising a hard limit needs CAP_SYS_RESOURCE, which the caller lacks"),
         ("create namespaces", Errno::ENOSPC, "a limit below /proc/sys/user/max_*_namespaces is reached, not the disk"),
         ("create namespaces", Errno::EPERM, "run as root, or ask for a user namespace"),

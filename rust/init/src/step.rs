@@ -129,6 +129,9 @@ steps! {
     51 AwaitStart { listener: u64 }
     /// Descriptors that the program keeps, renumbered from 3.
     52 Keep { fds: Words<'a> }
+    /// The seccomp filter that `Execute` loads last, and who has it pass: `key` in the sixth argument of init's own calls. The capability
+    /// sets are the program's, where `Identity` left CAP_SYS_ADMIN for the loading.
+    70 Filter { program: &'a [u8], flags: u64, key: u64, privileged: u64, effective: u64, permitted: u64, inheritable: u64 }
     /// execve(2) of what `Find` found.
     53 Execute { arguments: List<'a>, environment: List<'a> }
 }

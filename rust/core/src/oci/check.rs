@@ -15,6 +15,9 @@ pub fn check(config: &mut Config) -> Result<()> {
     platform(&config.spec)?;
     not_yet(&config.spec)?;
     namespaces(&config.spec)?;
+    if let Some(profile) = config.spec.linux().as_ref().and_then(|linux| linux.seccomp().as_ref()) {
+        crate::seccomp::check(profile, &mut config.warnings)?;
+    }
     mounts(&config.spec)?;
     process(&config.spec)
 }
@@ -75,7 +78,6 @@ fn not_yet(spec: &Spec) -> Result<()> {
     let process = spec.process().as_ref();
     let filled = |text: Option<&String>| text.is_some_and(|text| !text.is_empty());
     let fields = [
-        ("linux.seccomp", linux.is_some_and(|linux| linux.seccomp().is_some())),
         ("linux.intelRdt", linux.is_some_and(|linux| linux.intel_rdt().is_some())),
         ("linux.netDevices", linux.is_some_and(|linux| linux.net_devices().as_ref().is_some_and(|map| !map.is_empty()))),
         ("linux.mountLabel", linux.is_some_and(|linux| filled(linux.mount_label().as_ref()))),

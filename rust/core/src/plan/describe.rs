@@ -21,6 +21,10 @@ impl LaunchPlan {
             Step::Hook { path, .. } if message.errno == 0 => hooks::failed("run hook", message.value as i32).with_path(shown(path)),
             Step::Hook { path, .. } => Error::system("run hook", shown(path), errno),
             Step::Limit { resource, .. } => Error::system(format!("set resource limit {}", self.limit_name(resource)), None, errno),
+            // Loaded by the last step, which it precedes.
+            Step::Execute { .. } if [libc::SYS_seccomp, libc::SYS_capset].contains(&(message.call as i64)) => {
+                Error::system("load the seccomp filter", None, errno)
+            }
             Step::Execute { .. } => self.refused_program(errno),
             Step::Mount { .. } | Step::Bind { .. } if errno == Errno::EPERM && message.call as i64 == libc::SYS_move_mount => {
                 let (operation, path) = words_of(&step);
@@ -142,6 +146,7 @@ fn words_of(step: &Step<'_>) -> (String, Option<String>) {
         Step::Find { .. } => only("find the program"),
         Step::AwaitStart { .. } => only("wait for start"),
         Step::Keep { .. } => only("keep descriptors"),
+        Step::Filter { .. } => only("keep the seccomp filter"),
         Step::Execute { .. } => only("execute"),
     }
 }

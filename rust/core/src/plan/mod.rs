@@ -1,6 +1,6 @@
 //! Config + host facts -> launch plan. Pure: nothing here opens anything, so none of it needs root to be tested.
 //!
-//! `builder` collects steps · `namespaces` · `root` (what becomes /) · `mounts` · `mount_options` · `devices` · `process` · `hooks` ·
+//! `builder` collects steps · `namespaces` · `root` (what becomes /) · `mounts` · `mount_options` · `devices` · `process` · `seccomp` · `hooks` ·
 //! `describe` (a step and a failed call in words).
 
 mod builder;
@@ -13,6 +13,7 @@ mod namespaces;
 mod process;
 mod root;
 mod scheduling;
+mod seccomp;
 #[cfg(test)]
 mod tests;
 

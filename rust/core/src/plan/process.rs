@@ -7,6 +7,7 @@ use pyrt_init::{Step, NO_FD};
 use super::builder::{text, Builder, Handed, Numbers, Strings};
 use super::hooks;
 use super::namespaces::Namespaces;
+use super::seccomp::{self, Sets};
 use super::{scheduling, Form, Options};
 use crate::error::{Error, Result};
 use crate::host::HostFacts;
@@ -68,7 +69,7 @@ pub fn build(steps: &mut Builder, config: &Config, options: &Options, spaces: &N
     if process.no_new_privileges().unwrap_or(false) {
         steps.push(Step::NoNewPrivileges {});
     }
-    identity(steps, config, process, spaces, facts);
+    let sets = identity(steps, config, process, spaces, facts);
     // As the user it will be: a directory that only he may enter is his, one that he may not is refused.
     let cwd = plain_path(process.cwd(), "process.cwd")?;
     steps.push(Step::Directory { path: &text(&cwd, "process.cwd")? });
@@ -85,12 +86,13 @@ pub fn build(steps: &mut Builder, config: &Config, options: &Options, spaces: &N
         let fds: Numbers = (0..options.preserve_fds).map(|number| steps.hand(Handed::Kept(number))).collect();
         steps.push(Step::Keep { fds: fds.words() });
     }
+    seccomp::build(steps, &config.spec, process.no_new_privileges().unwrap_or(false), sets)?;
     let arguments = Strings::collect(process.args().iter().flatten(), "process.args")?;
     steps.push(Step::Execute { arguments: arguments.list(), environment: environment.list() });
     Ok(())
 }
 
-fn identity(steps: &mut Builder, config: &Config, process: &Process, spaces: &Namespaces, facts: &HostFacts) {
+fn identity(steps: &mut Builder, config: &Config, process: &Process, spaces: &Namespaces, facts: &HostFacts) -> Sets {
     let user = process.user();
     let groups: Numbers = user.additional_gids().iter().flatten().map(|gid| u64::from(*gid)).collect();
     let names = config.capabilities.unwrap_or_default();
@@ -120,10 +122,11 @@ fn identity(steps: &mut Builder, config: &Config, process: &Process, spaces: &Na
         groups_denied: u64::from(spaces.setgroups_denied()),
         bounding,
         effective,
-        permitted,
+        permitted: permitted | seccomp::kept_capability(&config.spec, process.no_new_privileges().unwrap_or(false), held),
         inheritable,
         ambient,
     });
+    Sets { effective, permitted, inheritable }
 }
 
 /// process.env and what the caller adds. A variable without HOME gets none from us: the spec leaves it to whoever wrote the config.

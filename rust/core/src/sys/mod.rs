@@ -81,6 +81,12 @@ pub fn start_clean(command: &mut std::process::Command) {
     unsafe { command.pre_exec(clean) };
 }
 
+/// Fills it with random bytes: getrandom(2), which gives up to 256 at once.
+pub fn random(bytes: &mut [u8; 8]) -> Result<()> {
+    // SAFETY: the array lives past the call and its length is passed.
+    checked(unsafe { libc::syscall(libc::SYS_getrandom, bytes.as_mut_ptr(), bytes.len(), 0) }).map(drop)
+}
+
 pub fn pidfd_open(pid: i32) -> Result<OwnedFd> {
     // SAFETY: no pointers.
     owned(unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) })

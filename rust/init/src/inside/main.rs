@@ -1,7 +1,7 @@
 //! pyrt-init: carries a launch plan out inside the new namespaces, and becomes the user's program or stays above it as PID 1.
 //!
 //! `main` is the one loop · `sys` the system calls · `namespaces` · `root` (what becomes /) · `mounts` (what is mounted in it) · `resolve` (paths
-//! in it) · `terminal` · `identity` · `scheduling` · `hook` · `program` (find, wait for start, execute) · `supervise` (PID 1 that stays) · `watch`
+//! in it) · `terminal` · `identity` · `scheduling` · `hook` · `program` (find, wait for start, execute) · `seccomp` · `supervise` (PID 1 that stays) · `watch`
 //! (the process that ends what must not outlive the caller).
 #![no_std]
 #![no_main]
@@ -15,6 +15,7 @@ mod program;
 mod resolve;
 mod root;
 mod scheduling;
+mod seccomp;
 mod supervise;
 #[allow(unsafe_code)]
 mod sys;
@@ -47,6 +48,8 @@ pub struct Init {
     null: Option<i32>,
     empty: Option<i32>,
     program: Option<&'static CStr>,
+    /// Loaded right before the program is executed.
+    filter: Option<seccomp::Filter>,
     /// How many descriptors after stdio the program keeps.
     kept: u32,
 }
@@ -140,6 +143,11 @@ impl Init {
             Step::Find { candidates } => program::find(self, candidates),
             Step::AwaitStart { listener } => program::await_start(self, self.fd(listener)),
             Step::Keep { fds } => program::keep(self, fds),
+            Step::Filter { program, flags, key, privileged, effective, permitted, inheritable } => {
+                let sets = sys::Capabilities { effective, permitted, inheritable };
+                self.filter = Some(seccomp::Filter { program, flags, key, sets: (privileged != 0).then_some(sets) });
+                Ok(())
+            }
             Step::Execute { arguments, environment } => program::execute(self, index, arguments, environment),
         }
     }
@@ -179,7 +187,7 @@ fn prepare() -> Result<Option<(Init, &'static [u8])>> {
         }
     }
     let plan = sys::map(fds[0], hello.length)?;
-    Ok(Some((Init { socket, fds, root: -1, stacked: 0, proc, null: None, empty: None, program: None, kept: 0 }, plan)))
+    Ok(Some((Init { socket, fds, root: -1, stacked: 0, proc, null: None, empty: None, program: None, filter: None, kept: 0 }, plan)))
 }
 
 fn run(init: &mut Init, plan: &'static [u8]) -> ! {

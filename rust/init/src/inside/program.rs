@@ -7,7 +7,7 @@ use linux_raw_sys::general::*;
 use pyrt_init::{kind, List, Message, Words};
 
 use crate::sys::{self, refused, Failure, Pointers, Result};
-use crate::Init;
+use crate::{seccomp, Init};
 
 /// The working directory, which must lie inside the root (CVE-2024-21626).
 pub fn directory(path: &CStr) -> Result<()> {
@@ -82,5 +82,8 @@ pub fn execute(init: &Init, step: u32, arguments: List<'_>, environment: List<'_
     // The socket too: its end tells the caller that the program runs.
     sys::close_on_exec(3 + init.kept)?;
     sys::unblock_signals()?;
+    if let Some(filter) = &init.filter {
+        seccomp::load(filter)?;
+    }
     Err(sys::execve(program, &arguments, &environment))
 }

@@ -4,12 +4,22 @@
 
 use core::arch::{asm, global_asm};
 use core::ffi::CStr;
+use core::sync::atomic::{AtomicUsize, Ordering};
 
 use linux_raw_sys::general::*;
 use linux_raw_sys::ioctl::{TIOCGPTN, TIOCGPTPEER, TIOCSCTTY, TIOCSPTLCK, TIOCSWINSZ};
 use linux_raw_sys::net::{cmsghdr, ifreq, msghdr, SCM_RIGHTS, SOL_SOCKET};
 use linux_raw_sys::prctl::*;
 use pyrt_init::{Hello, Message, HELLO_SIZE, MAX_FDS, MESSAGE_SIZE};
+
+/// linux/filter.h. The program lies in the plan, whose operands start at multiples of eight.
+#[repr(C)]
+struct sock_fprog {
+    len: u16,
+    filter: *const u8,
+}
+
+const SECCOMP_SET_MODE_FILTER: u32 = 1;
 
 /// A system call that failed.
 #[derive(Clone, Copy, Debug)]
@@ -144,11 +154,14 @@ unsafe fn raw(number: u32, a: [usize; 6]) -> isize {
     result
 }
 
+/// In the sixth argument of every call that has fewer, where the kernel does not look and a seccomp filter may: 0 until one is loaded.
+static KEY: AtomicUsize = AtomicUsize::new(0);
+
 /// A system call whose failure is kept; EINTR is tried again (every signal is blocked, so it is rare).
 macro_rules! call {
     ($number:ident $(, $argument:expr)*) => {{
         let arguments = [$($argument as usize),*];
-        let mut all = [0usize; 6];
+        let mut all = [0, 0, 0, 0, 0, KEY.load(Ordering::Relaxed)];
         all[..arguments.len()].copy_from_slice(&arguments);
         loop {
             // SAFETY: every pointer among the arguments comes from a reference that lives past the call, with its length beside it
@@ -167,7 +180,7 @@ macro_rules! call {
 pub fn exit(status: i32) -> ! {
     loop {
         // SAFETY: ends the process.
-        unsafe { raw(__NR_exit_group, [status as usize, 0, 0, 0, 0, 0]) };
+        unsafe { raw(__NR_exit_group, [status as usize, 0, 0, 0, 0, KEY.load(Ordering::Relaxed)]) };
     }
 }
 
@@ -574,6 +587,13 @@ pub fn set_name(name: &CStr) -> Result<()> {
 
 pub fn no_new_privileges() -> Result<()> {
     prctl(PR_SET_NO_NEW_PRIVS, 1).map(drop)
+}
+
+/// seccomp(2) with a program of struct sock_filter; from here on this process's calls carry the key.
+pub fn load_filter(program: &[u8], flags: u64, key: u64) -> Result<()> {
+    let filter = sock_fprog { len: (program.len() / 8) as u16, filter: program.as_ptr() };
+    KEY.store(key as usize, Ordering::Relaxed);
+    call!(__NR_seccomp, SECCOMP_SET_MODE_FILTER, flags, &raw const filter).map(drop)
 }
 
 pub fn keep_capabilities(keep: bool) -> Result<()> {

@@ -1,0 +1,82 @@
+//! linux.seccomp -> the classic BPF that seccomp(2) loads, compiled in the caller and kept by content.
+//!
+//! `check` what a profile may not say · `architecture` names and numbers (`table`, made by scripts/syscalls.py) · `decision` what happens to
+//! each number · `program` the byte code. `plan/seccomp.rs` makes the step of it that init carries out.
+
+mod architecture;
+mod check;
+mod decision;
+mod program;
+mod table;
+#[cfg(test)]
+mod tests;
+
+use std::sync::{Arc, Mutex};
+
+use oci_spec::runtime::LinuxSeccomp;
+
+pub use architecture::{is_known, of_call, Architecture};
+pub use check::{check, notifies};
+
+use crate::error::{Error, Result};
+
+/// What init still calls once its filter is loaded. Where the profile would not let it, the filter admits the one who has the key in the
+/// sixth argument, which none of these calls uses: a random number that no program of the container ever sees.
+pub const KEYED_CALLS: [&str; 8] = ["capset", "close", "execve", "exit_group", "prctl", "recvmsg", "sendmsg", "write"];
+
+/// How many compiled profiles a process keeps.
+const KEPT: usize = 16;
+
+/// A compiled profile.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Filter {
+    instructions: Vec<[u8; 8]>,
+    keys: Vec<program::KeyPlace>,
+}
+
+impl Filter {
+    /// For a kernel of this architecture. The profile must have been checked. Errors where the program is longer than the kernel takes.
+    pub fn compile(profile: &LinuxSeccomp, native: Architecture) -> Result<Self> {
+        let (instructions, keys) = program::assemble(&decision::sections(profile, native));
+        match instructions.len() > program::LONGEST {
+            true => Err(Error::spec(
+                "linux.seccomp.syscalls",
+                format!("needs a program of {} instructions, and the kernel takes {}", instructions.len(), program::LONGEST),
+            )),
+            false => Ok(Filter { instructions, keys }),
+        }
+    }
+
+    /// The same for this machine, compiled when it is first asked for.
+    pub fn of(profile: &LinuxSeccomp) -> Result<Arc<Self>> {
+        static CACHE: Mutex<Vec<(LinuxSeccomp, Arc<Filter>)>> = Mutex::new(Vec::new());
+        // Never waited for: a child that was forked while somebody held it would wait for ever.
+        if let Some((_, filter)) = CACHE.try_lock().ok().as_ref().and_then(|kept| kept.iter().find(|(known, _)| known == profile)) {
+            return Ok(Arc::clone(filter));
+        }
+        let filter = Arc::new(Filter::compile(profile, Architecture::NATIVE)?);
+        if let Ok(mut kept) = CACHE.try_lock() {
+            if kept.len() == KEPT {
+                kept.remove(0);
+            }
+            kept.push((profile.clone(), Arc::clone(&filter)));
+        }
+        Ok(filter)
+    }
+
+    /// Whether the profile forbids something that init has to do, so that `program` wants a key.
+    pub fn needs_key(&self) -> bool {
+        !self.keys.is_empty()
+    }
+
+    /// The array of struct sock_filter, with this launch's key in it.
+    pub fn program(&self, key: u64) -> Vec<u8> {
+        let mut program = self.instructions.concat();
+        for (high, low) in &self.keys {
+            for (place, half) in [(high, (key >> 32) as u32), (low, key as u32)] {
+                program[place * 8 + 4..place * 8 + 8].copy_from_slice(&half.to_ne_bytes());
+            }
+        }
+        program
+    }
+}
