@@ -24,6 +24,8 @@ __all__ = [
     "overlay_mount",
     "plan",
     "run_hooks",
+    "seccomp_compile",
+    "seccomp_number",
     "signal_number",
     "state_root",
     "wait_process",
@@ -256,6 +258,13 @@ def namespaces_create(kinds: Sequence[str], *, uid_mappings: Sequence[tuple[int,
 
 def overlay_mount(lower: Sequence[str], *, upper_dir: str | None, size: int | None) -> int:
     """A detached overlay mount's descriptor. upper_dir None: thrown away, on a tmpfs of `size` bytes. HostError without the right to mount."""
+
+def seccomp_compile(profile: Mapping[str, Any], *, architecture: str | None = None, key: int = 0) -> bytes:
+    """What init would load for this `linux.seccomp`, as an array of struct sock_filter; for a kernel of another architecture ("x86_64",
+    "aarch64"), where one is named. key: admits init's own last calls where the profile does not. Raises SpecError."""
+
+def seccomp_number(name: str, *, architecture: str | None = None) -> int | None:
+    """A system call's number ("x86_64", "x86", "x32", "aarch64", "arm"); None where the architecture lacks it. ValueError for a name that none has."""
 
 def host_facts() -> dict[str, Any]:
     """What this kernel, caller and cgroup set-up can do: {"kernel": "6.18.0", "checks": [{"name", "ok", "detail", "hint"}, ...],

@@ -47,6 +47,7 @@ OPTIONS = frozenset(
         "read_only",
         "rlimits",
         "rootfs",
+        "seccomp",
         "shell",
         "size",
         "spec",
@@ -178,6 +179,7 @@ def _apply(configuration: Configuration, args: "Sequence[str] | None", options: 
     if configuration.host_view is not None:
         configuration.view = _view(config, configuration.host_view, options.get("here"))
     _process(configuration, args, options, given, root, terminal)
+    _seccomp(config, options, given)
     if (cgroup := options.get("cgroup")) is not None:
         linux["cgroupsPath"] = f"{_cgroup_path(cgroup)}/{configuration.id}"
 
@@ -396,6 +398,20 @@ def _process(
     elif here:
         process["cwd"] = os.getcwd()
     _environment(process, options, given, configuration.view is not None, home)
+
+
+def _seccomp(config: "dict[str, Any]", options: "ContainerOptions", given: bool) -> None:
+    """`linux.seccomp`: what is asked for, or the default; a given spec's stays. After `_process`: rules depend on capabilities."""
+    if given and "seccomp" not in options:
+        return
+    from pyrt import seccomp
+
+    bounding = (config["process"].get("capabilities") or {}).get("bounding") or ()
+    profile = seccomp.profile(options["seccomp"], bounding) if "seccomp" in options else seccomp.default(bounding)
+    if profile is None:
+        config["linux"].pop("seccomp", None)
+    else:
+        config["linux"]["seccomp"] = profile
 
 
 def _environment(process: "dict[str, Any]", options: "ContainerOptions", given: bool, in_view: bool, home: str) -> None:

@@ -16,6 +16,7 @@ CHUNK = 1 << 16
 """Bytes read or written at once: what a pipe holds."""
 
 SIGKILL = 9
+SIGSYS = 31
 
 
 class Exchange:
@@ -25,7 +26,7 @@ class Exchange:
     the driver, in seconds; None for no end.
     """
 
-    __slots__ = ("_buffers", "_data", "_open", "_stdin", "deadline", "ended_by")
+    __slots__ = ("_buffers", "_data", "_open", "_stdin", "deadline", "ended_by", "filtered")
 
     def __init__(self, *, stdin: int | None, data: bytes, outputs: "Iterable[int]", deadline: float | None) -> None:
         self._stdin = stdin
@@ -33,6 +34,8 @@ class Exchange:
         self._buffers: dict[int, list[bytes]] = {descriptor: [] for descriptor in outputs}
         self._open = list(self._buffers)
         self.deadline = deadline
+        self.filtered = False
+        """Whether the command runs under a seccomp profile, so that SIGSYS is its doing."""
         self.ended_by: str | None = None
         """The name of the Cause, where it was pyrt that ended the container."""
 
@@ -84,6 +87,8 @@ class Exchange:
             return self.ended_by
         if returncode == -SIGKILL and usage.oom_kills:
             return "OOM"
+        if returncode == -SIGSYS and self.filtered:
+            return "SECCOMP"
         if returncode != 0 and usage.pids_limit_hits:
             return "PIDS"
         return "SIGNALED" if returncode < 0 else "EXITED"

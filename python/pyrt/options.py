@@ -4,7 +4,7 @@ nothing imports it at run time. `configuration` turns the values into a config.j
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Literal, TypedDict
+from typing import Any, Literal, TypedDict
 
 from pyrt.cgroups import Cgroup
 from pyrt.mounts import Mount
@@ -28,6 +28,7 @@ class ContainerOptions(TypedDict, total=False):
     extra_groups: Iterable[str | int] | None
     umask: int | None
     capabilities: Iterable[str] | None
+    seccomp: Mapping[str, Any] | StrPath | None
     rlimits: Iterable[Rlimit] | Mapping[str, int | tuple[int, int]] | None
     init: bool
     shell: bool

@@ -197,7 +197,8 @@ def run(  # noqa: F811 - the overloads are above
     args: the command; None for the one that spec= or bundle= names. timeout: seconds, after which everything inside is ended.
 
     Process: cwd; env, inherit_env (names of the caller's variables to pass on); user, group, extra_groups (names as the container has
-    them, or numbers); umask; capabilities (names; all that there are); rlimits ({"NOFILE": 1024}, or Rlimit objects); pass_fds; init
+    them, or numbers); umask; capabilities (names; all that there are); seccomp (a profile in docker's format or the OCI's, or its file;
+    None or "unconfined" for none; docker's profile unless said); rlimits ({"NOFILE": 1024}, or Rlimit objects); pass_fds; init
     (False: the command becomes PID 1 itself); shell (True: the container's /bin/sh -c runs args, which may be one str).
 
     Root: rootfs (a directory, copy-on-write unless overlay=False; overlay=DIR keeps the changes there); bundle or spec (taken as they
@@ -241,6 +242,7 @@ def run(  # noqa: F811 - the overloads are above
         if not data:
             stdio.close_stdin()
         exchange = Exchange(stdin=stdio.stdin, data=data, outputs=outputs, deadline=deadline)
+        exchange.filtered = "seccomp" in configuration.config["linux"]
         returncode = launch.communicate(exchange)
         output: list[Any] = [exchange.output(stdio.stdout), exchange.output(stdio.stderr)]
         usage = launch.usage()

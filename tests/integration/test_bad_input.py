@@ -144,7 +144,6 @@ WRONG: list[tuple[tuple[str | int, ...], object, str, str]] = [
     (("mounts", 0, "type"), "", "mounts[0].type", "is missing"),
     (("linux", "cgroupsPath"), "/a/../../b", "linux.cgroupsPath", "has a component that is no name"),
     (("linux", "resources"), {"memory": {"limit": "1G"}}, "linux.resources.memory.limit", "expected i64"),
-    (("linux", "seccomp"), {"defaultAction": "SCMP_ACT_ALLOW"}, "linux.seccomp", "this version of pyrt cannot honour it"),
     (("linux", "intelRdt"), {"closID": "x"}, "linux.intelRdt", "this version of pyrt cannot honour it"),
     (("process", "apparmorProfile"), "profile", "process.apparmorProfile", "this version of pyrt cannot honour it"),
     (("process", "selinuxLabel"), "label", "process.selinuxLabel", "this version of pyrt cannot honour it"),

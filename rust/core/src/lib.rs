@@ -13,6 +13,7 @@ pub mod launch;
 pub mod oci;
 pub mod plan;
 pub mod process;
+pub mod seccomp;
 pub mod signal;
 pub mod start;
 pub mod sys;

@@ -7,6 +7,7 @@ mod errors;
 mod json;
 mod launch;
 mod process;
+mod seccomp;
 mod signal;
 
 use pyo3::prelude::*;
@@ -33,5 +34,7 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(components::namespaces_create, module)?)?;
     module.add_function(wrap_pyfunction!(components::overlay_mount, module)?)?;
     module.add_function(wrap_pyfunction!(components::host_facts, module)?)?;
+    module.add_function(wrap_pyfunction!(seccomp::seccomp_compile, module)?)?;
+    module.add_function(wrap_pyfunction!(seccomp::seccomp_number, module)?)?;
     Ok(())
 }

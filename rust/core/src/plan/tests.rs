@@ -218,9 +218,9 @@ fn wrong_types_and_values_are_refused_by_their_path() {
 #[test]
 fn fields_that_are_not_honoured_yet_are_refused_by_name() {
     let mut config = config();
-    config["linux"]["seccomp"] = json!({"defaultAction": "SCMP_ACT_ALLOW"});
+    config["linux"]["intelRdt"] = json!({"closID": "x"});
     let error = refused(&config);
-    assert_eq!((error.kind, error.json_path.as_deref()), (Kind::Host, Some("linux.seccomp")));
+    assert_eq!((error.kind, error.json_path.as_deref()), (Kind::Host, Some("linux.intelRdt")));
 }
 
 #[test]

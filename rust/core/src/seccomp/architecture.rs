@@ -52,11 +52,11 @@ impl Architecture {
         Self::ALL.into_iter().find(|architecture| architecture.name() == name)
     }
 
-    /// Whose system calls a kernel of this architecture serves: its own first.
+    /// Whose system calls a kernel of this architecture serves: its own first, and x32 right after the one whose section it shares.
     pub fn served(self) -> &'static [Architecture] {
         match self {
             Architecture::Aarch64 | Architecture::Arm => &[Architecture::Aarch64, Architecture::Arm],
-            _ => &[Architecture::X86_64, Architecture::X86, Architecture::X32],
+            _ => &[Architecture::X86_64, Architecture::X32, Architecture::X86],
         }
     }
 
@@ -95,7 +95,8 @@ impl Architecture {
     pub fn call(self, number: u32, first_argument: u64) -> Option<&'static str> {
         let column = self.column();
         let name = SYSCALLS.iter().find(|(_, numbers)| numbers[column] as u32 == number && numbers[column] >= 0).map(|row| row.0)?;
-        let behind = self.multiplexed().iter().find(|call| call.through == name && u64::from(call.selector) == first_argument & 0xffff_ffff);
+        let behind =
+            self.multiplexed().iter().find(|call| call.through == name && u64::from(call.selector) == first_argument & 0xffff_ffff);
         Some(behind.map_or(name, |call| call.name))
     }
 

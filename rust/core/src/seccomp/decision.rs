@@ -230,7 +230,10 @@ impl Numbers {
         let mut intervals: Vec<Interval> = Vec::new();
         for (start, (decision, wide)) in self.0 {
             let Ok(start) = u32::try_from(start) else { break };
-            if intervals.last().is_none_or(|last| last.decision != decision || (last.wide != wide && matches!(decision, Decision::Rules(..)))) {
+            if intervals
+                .last()
+                .is_none_or(|last| last.decision != decision || (last.wide != wide && matches!(decision, Decision::Rules(..))))
+            {
                 intervals.push(Interval { start, decision, wide });
             }
         }
