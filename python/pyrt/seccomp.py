@@ -37,7 +37,7 @@ def profile(given: "Mapping[str, Any] | StrPath | None", bounding: "Collection[s
     """What `seccomp=` asks for: a profile, the file of one, or None and "unconfined" for none. Raises Error, SpecError, ValueError."""
     if given is None or given == UNCONFINED:
         return None
-    return resolve(given if hasattr(given, "keys") else _read(os.fspath(given)), bounding)
+    return resolve(_read(os.fspath(given)) if isinstance(given, (str, os.PathLike)) else given, bounding)
 
 
 def resolve(profile: "Mapping[str, Any]", bounding: "Collection[str]") -> "dict[str, Any]":
