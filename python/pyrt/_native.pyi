@@ -199,6 +199,11 @@ class Container:
     def resume(self) -> None: ...
     def delete(self, force: bool) -> list[str]:
         """Returns which poststop hooks failed, and how."""
+    def plan_exec(
+        self, config: bytes, *, ignore_paused: bool = False, preserve_fds: int = 0, cgroups: Sequence[tuple[str, str]] = ...
+    ) -> LaunchPlan:
+        """Plan process of config as one more process in this container. cgroups: below its own, as (v1 controller, path), or ("", path) for
+        every hierarchy; they must exist. Raises InvalidState unless it is created or running, or paused with ignore_paused."""
     def record_exit(self, status: int) -> None:
         """For `wait` in other processes, where this one made the container."""
 

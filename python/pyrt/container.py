@@ -11,12 +11,17 @@ from pyrt.errors import HostError, InvalidState
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
     from typing import Any, Literal
+
+    from typing_extensions import Unpack
 
     from pyrt.errors import ContainerTimeout
     from pyrt.limits import Limits
+    from pyrt.options import ExecOptions, StrPath
+    from pyrt.process import CompletedProcess
     from pyrt.statistics import Statistics
+    from pyrt.stdio import File
 
     Status = Literal["creating", "created", "running", "paused", "stopped"]
 
@@ -224,6 +229,48 @@ class Container:
         # Whoever keeps this object longer keeps no descriptor.
         self._process = None
         process.close()
+
+    def exec(
+        self,
+        args: "Sequence[StrPath] | StrPath",
+        *,
+        stdin: "File" = None,
+        input: str | bytes | None = None,
+        stdout: "File" = None,
+        stderr: "File" = None,
+        capture_output: bool = False,
+        text: bool | None = None,
+        encoding: str | None = None,
+        errors: str | None = None,
+        timeout: float | None = None,
+        check: bool = False,
+        **options: "Unpack[ExecOptions]",
+    ) -> "CompletedProcess[Any]":
+        """Run one more command in the container, wait for it, and say how it ended. The arguments are `pyrt.run`'s.
+
+        cwd, env (added to the container's), user, group, extra_groups, umask, capabilities, no_new_privileges: where they are not
+        given, what config.json says of the container's own process. pass_fds; ignore_paused: also into a paused container, where the
+        command stands still until it is resumed. A timeout, like Ctrl-C, kills the command; what it left in the background lives on.
+
+        Raises InvalidState unless the container is created or running, and all that `pyrt.run` raises.
+        """
+        from pyrt.execution import run
+
+        return run(
+            self._native,
+            args,
+            options,
+            stdin=stdin,
+            input=input,
+            stdout=stdout,
+            stderr=stderr,
+            capture_output=capture_output,
+            text=text,
+            encoding=encoding,
+            errors=errors,
+            timeout=timeout,
+            check=check,
+        )
 
     def _ended(self, status: int | None, timeout: float | None) -> int:
         if status is None:

@@ -16,6 +16,21 @@ from pyrt.view import HostView
 StrPath = str | os.PathLike[str]
 
 
+class ExecOptions(TypedDict, total=False):
+    """What `Container.exec` takes beside the arguments of subprocess. Left out, or None: what config.json says."""
+
+    cwd: StrPath | None
+    env: Mapping[str, str] | None
+    user: str | int | None
+    group: str | int | None
+    extra_groups: Iterable[str | int] | None
+    umask: int | None
+    capabilities: Iterable[str] | None
+    no_new_privileges: bool | None
+    pass_fds: Sequence[int]
+    ignore_paused: bool
+
+
 class ContainerOptions(TypedDict, total=False):
     """Every key may be left out; None means the same as that, unless said otherwise."""
 

@@ -15,7 +15,7 @@ from pyrt.stdio import DEVNULL, PIPE, STDOUT, Stdio
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from typing import Any, Generic, Literal, TypeVar, overload
 
     from typing_extensions import Unpack
@@ -215,6 +215,42 @@ def run(  # noqa: F811 - the overloads are above
     Raises ContainerTimeout; with check, ContainerFailed; MissingExecutable where the command is not there; SpecError, HostError and
     other pyrt.Error where no container could be made. After any of them, Ctrl-C too, nothing is left.
     """
+
+    def prepare() -> "tuple[dict[str, Any], Callable[[Stdio], Launch]]":
+        configuration = configure(command_words(args), options)
+        plan = configuration.plan()
+        return configuration.config, lambda stdio: launch_container(configuration, plan, stdio)
+
+    return complete(
+        prepare,
+        stdin=stdin,
+        input=input,
+        stdout=stdout,
+        stderr=stderr,
+        capture_output=capture_output,
+        text=text,
+        encoding=encoding,
+        errors=errors,
+        timeout=timeout,
+        check=check,
+    )
+
+
+def complete(
+    prepare: "Callable[[], tuple[dict[str, Any], Callable[[Stdio], Launch]]]",
+    *,
+    stdin: "File",
+    input: str | bytes | None,
+    stdout: "File",
+    stderr: "File",
+    capture_output: bool,
+    text: bool | None,
+    encoding: str | None,
+    errors: str | None,
+    timeout: float | None,
+    check: bool,
+) -> "CompletedProcess[Any]":
+    """What `run` and `Container.exec` share: launch what `prepare` plans (config.json, and what launches it), feed it, wait for it."""
     if timeout is not None and timeout != timeout:
         raise ValueError("timeout is not a number")
     deadline = None if timeout is None else time.monotonic() + timeout
@@ -233,16 +269,15 @@ def run(  # noqa: F811 - the overloads are above
             raise TypeError(f"input is {type(input).__name__}, but {'text is asked for' if as_text else 'bytes are, without text=True'}")
     elif stdin == PIPE:
         raise ValueError("stdin=PIPE has nobody to write to it: use input=")
-    configuration = configure(command_words(args), options)
-    plan = configuration.plan()
-    launch = launch_container(configuration, plan, Stdio(stdin, stdout, stderr))
+    config, launch_with = prepare()
+    launch = launch_with(Stdio(stdin, stdout, stderr))
     try:
         stdio = launch.stdio
         outputs = [descriptor for descriptor in (stdio.stdout, stdio.stderr) if descriptor is not None]
         if not data:
             stdio.close_stdin()
         exchange = Exchange(stdin=stdio.stdin, data=data, outputs=outputs, deadline=deadline)
-        exchange.filtered = "seccomp" in configuration.config["linux"]
+        exchange.filtered = "seccomp" in config["linux"]
         returncode = launch.communicate(exchange)
         output: list[Any] = [exchange.output(stdio.stdout), exchange.output(stdio.stderr)]
         usage = launch.usage()
@@ -257,7 +292,7 @@ def run(  # noqa: F811 - the overloads are above
         output = [None if part is None else decoded(part, encoding or TEXT_ENCODING, handler) for part in output]
     cause = exchange.cause(returncode, usage)
     completed: CompletedProcess[Any] = CompletedProcess(
-        configuration.config["process"]["args"], returncode, *output, usage=usage, cause=cause, warnings=launch.warnings
+        config["process"]["args"], returncode, *output, usage=usage, cause=cause, warnings=launch.warnings
     )
     if expired and timeout is not None:
         from pyrt.errors import ContainerTimeout

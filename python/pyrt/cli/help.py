@@ -81,6 +81,7 @@ def _add_option(target: argparse.ArgumentParser, option: Option) -> None:
         return
     target.add_argument(
         *option.flags,
+        action="append" if option.kind == "list" else "store",
         type=int if option.kind == "number" else str,
         metavar=option.metavar,
         choices=option.choices or None,

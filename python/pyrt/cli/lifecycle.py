@@ -64,8 +64,8 @@ def _make(line: "Line", settings: "Globals", *, start: bool, attached: bool) -> 
         raise HostError("the systemd cgroup manager is not supported", hint="use --cgroup-manager cgroupfs")
     listening = _listen_descriptors()
     pass_fds = range(FIRST_PASSED, FIRST_PASSED + listening + options.number("preserve_fds"))
-    _check_open(pass_fds)
-    console_socket, pidfd_socket = _connect(options.text("console_socket")), _connect(options.text("pidfd_socket"))
+    check_open(pass_fds)
+    console_socket, pidfd_socket = connect(options.text("console_socket")), connect(options.text("pidfd_socket"))
     container = settings.runtime().create(
         line.arguments[0],
         bundle=options.text("bundle") or ".",
@@ -82,9 +82,9 @@ def _make(line: "Line", settings: "Globals", *, start: bool, attached: bool) -> 
     try:
         pid_file = options.text("pid_file")
         if pid_file is not None:
-            _write_pid_file(pid_file, container.init_pid)
+            write_pid_file(pid_file, container.init_pid)
         if pidfd_socket is not None:
-            _send_descriptor(pidfd_socket, container.fileno())
+            send_descriptor(pidfd_socket, container.fileno())
     except BaseException:
         warned = len(container.warnings)
         container.delete(force=True)
@@ -99,14 +99,14 @@ def _warn(container: "Container", settings: "Globals", start: int = 0) -> None:
         settings.messages.warning(warning)
 
 
-def _write_pid_file(path: str, pid: int) -> None:
+def write_pid_file(path: str, pid: int) -> None:
     try:
         replace_file(path, b"%d" % pid, 0o644)
     except OSError as error:
         raise from_os_error("write pid file", error, path) from error
 
 
-def _check_open(descriptors: range) -> None:
+def check_open(descriptors: range) -> None:
     for descriptor in descriptors:
         try:
             inherited = posix.get_inheritable(descriptor)
@@ -134,7 +134,7 @@ def _listen_environment(listening: int) -> list[str]:
     return [f"LISTEN_FDS={listening}", "LISTEN_PID=1", *named]
 
 
-def _connect(path: str | None) -> "_socket.socket | None":
+def connect(path: str | None) -> "_socket.socket | None":
     """Connect to an engine's Unix socket. By `_socket` itself: socket.py imports for five milliseconds what is not needed here."""
     if path is None:
         return None
@@ -156,7 +156,7 @@ def _connect(path: str | None) -> "_socket.socket | None":
     return connection
 
 
-def _send_descriptor(connection: "_socket.socket", descriptor: int) -> None:
+def send_descriptor(connection: "_socket.socket", descriptor: int) -> None:
     import _socket
 
     # runc's message is the kind of its init: "standard" is the container's own.

@@ -36,13 +36,21 @@ class UnknownVerb(Exception):
 class Values:
     """Options that were given, by name. The last one of several counts."""
 
-    __slots__ = ("_values",)
+    __slots__ = ("_lists", "_values")
 
     def __init__(self) -> None:
         self._values: dict[str, str | int | bool] = {}
+        self._lists: dict[str, list[str]] = {}
 
     def set(self, name: str, value: str | int | bool) -> None:
         self._values[name] = value
+
+    def append(self, name: str, value: str) -> None:
+        self._lists.setdefault(name, []).append(value)
+
+    def texts(self, name: str) -> list[str]:
+        """All values of an option that may be repeated."""
+        return self._lists.get(name, [])
 
     def flag(self, name: str) -> bool:
         return self._values.get(name, False) is True
@@ -120,7 +128,10 @@ def _read_flags(
                     raise UsageError(f"flag needs an argument: {flag}", verb)
                 value = argv[position]
                 position += 1
-            values.set(option.name, _value(option, flag, value, verb))
+            if option.kind == "list":
+                values.append(option.name, value or "")
+            else:
+                values.set(option.name, _value(option, flag, value, verb))
     return position
 
 

@@ -8,7 +8,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Literal
 
-    Kind = Literal["flag", "text", "number"]
+    Kind = Literal["flag", "text", "number", "list"]
 
 __all__ = ["GLOBAL", "OPTIONS", "VERBS", "Option", "Verb", "options_of"]
 
@@ -72,6 +72,7 @@ VERBS = {
         Verb("kill", "manage:kill", ("ID", "[SIGNAL]"), "send a signal to a container, TERM by default"),
         Verb("delete", "manage:delete", ("ID",), "delete a stopped or created container"),
         Verb("list", "manage:list_all", (), "list containers"),
+        Verb("exec", "execute:execute", ("ID", "[CMD ...]"), "run one more command in a container; all after ID is the command's"),
         Verb("pause", "manage:pause", ("ID",), "freeze all processes of a container"),
         Verb("resume", "manage:resume", ("ID",), "let a paused container go on"),
         Verb("update", "resources:update", ("ID",), "change the limits of a container"),
@@ -104,13 +105,31 @@ OPTIONS = (
     Option("--help -h", "flag", " ".join(VERBS), "print this help"),
     Option("--bundle -b", "text", f"{_MAKE} spec", "directory with config.json (the current one)", metavar="DIR"),
     Option("--config -f", "text", _MAKE, "another configuration than the bundle's config.json (crun)", metavar="FILE"),
-    Option("--console-socket", "text", _MAKE, "Unix socket that gets the terminal", metavar="SOCKET"),
-    Option("--pidfd-socket", "text", _MAKE, "Unix socket that gets a pidfd of the container's init", metavar="SOCKET"),
-    Option("--pid-file", "text", _MAKE, "write the init's PID to this file", metavar="FILE"),
+    Option("--console-socket", "text", f"{_MAKE} exec", "Unix socket that gets the terminal", metavar="SOCKET"),
+    Option(
+        "--pidfd-socket",
+        "text",
+        f"{_MAKE} exec",
+        "Unix socket that gets a pidfd of the container's init, or of the command",
+        metavar="SOCKET",
+    ),
+    Option("--pid-file", "text", f"{_MAKE} exec", "write the init's PID, or the command's, to this file", metavar="FILE"),
     Option("--no-pivot", "flag", _MAKE, "do not use pivot_root, for a root on an initramfs"),
     Option("--no-new-keyring", "flag", _MAKE, "accepted: pyrt makes no session keyring"),
-    Option("--preserve-fds", "number", _MAKE, "pass N descriptors after stdio (and $LISTEN_FDS)", metavar="N"),
-    Option("--detach -d", "flag", "run", "do not wait for the container"),
+    Option("--preserve-fds", "number", f"{_MAKE} exec", "pass N descriptors after stdio (and $LISTEN_FDS)", metavar="N"),
+    Option("--detach -d", "flag", "run exec", "do not wait for the container, or for the command"),
+    Option("--cwd", "text", "exec", "working directory", metavar="DIR"),
+    Option("--env -e", "list", "exec", "set a variable (may be repeated)", metavar="NAME=VALUE"),
+    Option("--tty -t", "flag", "exec", "with a terminal"),
+    Option("--user -u", "text", "exec", "who the command runs as", metavar="UID[:GID]"),
+    Option("--additional-gids -g", "list", "exec", "further group (may be repeated)", metavar="GID"),
+    Option("--process -p", "text", "exec", "take the whole process from this JSON file", metavar="FILE"),
+    Option("--process-label", "text", "exec", "label of the command for SELinux", metavar="LABEL"),
+    Option("--apparmor", "text", "exec", "profile of the command for AppArmor", metavar="PROFILE"),
+    Option("--no-new-privs", "flag", "exec", "the command gains no privileges by executing files"),
+    Option("--cap -c", "list", "exec", "further capability (may be repeated)", metavar="NAME"),
+    Option("--cgroup", "list", "exec", "cgroup below the container's (may be repeated)", metavar="[CONTROLLER:]PATH"),
+    Option("--ignore-paused", "flag", "exec", "also into a paused container: the command waits for resume"),
     Option("--keep", "flag", "run", "do not delete the container when it has ended"),
     Option("--no-subreaper", "flag", "run", "accepted: pyrt run is never a subreaper"),
     Option("--all -a", "flag", "kill", "signal every process of the container"),

@@ -73,7 +73,7 @@ pub fn create_namespaces(wanted: &WantedNamespaces) -> Result<MadeNamespaces> {
         linux["timeOffsets"] = json!({"monotonic": offset(wanted.monotonic_offset), "boottime": offset(wanted.boottime_offset)});
     }
     let plan = LaunchPlan::holding(&bare_config(linux), HostFacts::get()?)?;
-    let lent = Lent { stdio: [0, 1, 2].map(sys::lend), start_socket: None, console_socket: None, kept: &[] };
+    let lent = Lent { stdio: [0, 1, 2].map(sys::lend), start_socket: None, console_socket: None, kept: &[], entered: None };
     let holder = launch(&plan, &lent)?;
     let open = |kind: &(&'static str, &str, u64)| {
         // A time or pid namespace that was unshared is the one for children.

@@ -33,6 +33,22 @@ pub struct Lent<'a> {
     pub console_socket: Option<BorrowedFd<'a>>,
     /// What the program keeps, from descriptor 3 on.
     pub kept: &'a [RawFd],
+    /// The container that the process joins, where it is not a new one.
+    pub entered: Option<&'a Entered>,
+}
+
+/// A container that exists already: what a launch into it needs beside the plan. Nothing of it is ended when the launch fails.
+#[derive(Debug)]
+pub struct Entered {
+    /// The pidfd of its init.
+    pub process: OwnedFd,
+    pub cgroup: Option<Arc<Cgroup>>,
+}
+
+impl Entered {
+    pub(crate) fn unified(&self) -> Option<BorrowedFd<'_>> {
+        self.cgroup.as_ref().and_then(|group| group.unified())
+    }
 }
 
 /// Makes the container: returns when the program runs, or waits for `start`.
@@ -69,7 +85,7 @@ pub(crate) fn make_layers(directory: &Path, lower: &Path) -> Result<()> {
 
 /// Starts the watcher: the socket over which it hears what to watch.
 pub(crate) fn make_watcher(plan: &LaunchPlan) -> Result<OwnedFd> {
-    let lent = Lent { stdio: [0, 1, 2].map(sys::lend), start_socket: None, console_socket: None, kept: &[] };
+    let lent = Lent { stdio: [0, 1, 2].map(sys::lend), start_socket: None, console_socket: None, kept: &[], entered: None };
     let mut launch = Launch::new(plan, &lent, None);
     match launch.attempt() {
         Ok(_) => {
@@ -83,7 +99,7 @@ pub(crate) fn make_watcher(plan: &LaunchPlan) -> Result<OwnedFd> {
 
 /// Carries out a plan that ends by handing out a mount.
 pub(crate) fn make_mount(plan: &LaunchPlan) -> Result<OwnedFd> {
-    let lent = Lent { stdio: [0, 1, 2].map(sys::lend), start_socket: None, console_socket: None, kept: &[] };
+    let lent = Lent { stdio: [0, 1, 2].map(sys::lend), start_socket: None, console_socket: None, kept: &[], entered: None };
     let mut launch = Launch::new(plan, &lent, None);
     let mount = launch.attempt().and_then(|_| launch.mount.take().ok_or_else(|| Error::system("take over the mount", None, Errno::EPROTO)));
     match mount {
@@ -202,9 +218,18 @@ impl<'a> Launch<'a> {
                 }
                 Handed::Tasks(number) => {
                     if tasks.is_empty() {
-                        tasks = self.cgroup.as_ref().map(Cgroup::tasks).transpose()?.unwrap_or_default();
+                        let entered = self.lent.entered.and_then(|entered| entered.cgroup.as_deref());
+                        tasks = entered.or(self.cgroup.as_ref()).map(Cgroup::tasks).transpose()?.unwrap_or_default();
                     }
                     numbers.push(tasks.get(*number).map_or(-1, AsRawFd::as_raw_fd));
+                    continue;
+                }
+                Handed::Entered => {
+                    numbers.push(self.lent.entered.map_or(-1, |entered| entered.process.as_raw_fd()));
+                    continue;
+                }
+                Handed::Unified => {
+                    numbers.push(self.lent.entered.and_then(Entered::unified).map_or(-1, |fd| fd.as_raw_fd()));
                     continue;
                 }
                 Handed::Namespace { path, flag, at } => open_namespace(path, *flag, at)?,

@@ -48,6 +48,9 @@ steps! {
     /// Path B: make the real process, a child of the caller, and hand its pidfd over.
     7 Fork { flags: u64, cgroup: u64 }
 
+    /// setns(2) into the namespaces of the process `target`, a pidfd: all at once, by CLONE_NEW* flags.
+    35 Enter { target: u64, flags: u64 }
+
     /// Do nothing but hold the namespaces, reaping what is orphaned, until killed or until `caller` (a pidfd) ends.
     8 Hold { caller: u64 }
 

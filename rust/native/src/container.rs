@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
-use pyrt_core::container::{default_root, ids, Container as Core, Directory, Status};
+use pyrt_core::container::{default_root, ids, Container as Core, Directory, ExecOptions, Status};
 use pyrt_core::launch::Lent;
 use pyrt_core::sys::lend;
 
@@ -53,7 +53,13 @@ impl Container {
         pass_fds: Vec<RawFd>,
     ) -> PyResult<Self> {
         let made = py.detach(|| {
-            let lent = Lent { stdio: stdio.map(lend), start_socket: None, console_socket: console_socket.map(lend), kept: &pass_fds };
+            let lent = Lent {
+                stdio: stdio.map(lend),
+                start_socket: None,
+                console_socket: console_socket.map(lend),
+                kept: &pass_fds,
+                entered: None,
+            };
             let plan = plan.core();
             Core::create(Directory::new(&root, &plan.options.id)?, plan, config, &lent)
         });
@@ -140,6 +146,13 @@ impl Container {
 
     fn delete(&self, py: Python<'_>, force: bool) -> PyResult<Vec<String>> {
         Ok(py.detach(|| self.0.delete(force, interrupted))?)
+    }
+
+    #[pyo3(signature = (config, *, ignore_paused = false, preserve_fds = 0, cgroups = vec![]))]
+    fn plan_exec(&self, config: &[u8], ignore_paused: bool, preserve_fds: usize, cgroups: Vec<(String, String)>) -> PyResult<LaunchPlan> {
+        let planned = self.0.plan_exec(config, ExecOptions { ignore_paused, preserve_fds, cgroups });
+        let (plan, entered) = planned.map_err(Raised::from)?;
+        Ok(LaunchPlan::entering(plan, entered))
     }
 
     fn record_exit(&self, status: i32) -> PyResult<()> {

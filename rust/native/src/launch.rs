@@ -9,7 +9,7 @@ use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyrt_core::host::HostFacts;
-use pyrt_core::launch::Lent;
+use pyrt_core::launch::{Entered, Lent};
 use pyrt_core::oci::Config;
 use pyrt_core::plan::{Form, HookStage, Options, Overlay};
 use pyrt_core::sys::lend;
@@ -45,9 +45,14 @@ impl View {
 }
 
 #[pyclass(frozen, module = "pyrt._native")]
-pub struct LaunchPlan(pyrt_core::plan::LaunchPlan);
+pub struct LaunchPlan(pyrt_core::plan::LaunchPlan, Option<Entered>);
 
 impl LaunchPlan {
+    /// Of a process in a container that exists.
+    pub fn entering(plan: pyrt_core::plan::LaunchPlan, entered: Entered) -> Self {
+        LaunchPlan(plan, Some(entered))
+    }
+
     pub fn core(&self) -> &pyrt_core::plan::LaunchPlan {
         &self.0
     }
@@ -91,7 +96,7 @@ pub fn plan(
     let options = Options { bundle, id, form, overlay, view, cgroup, pivot, preserve_fds, env, waits_for_start, end_with_caller };
     let facts = HostFacts::get().map_err(Raised::from)?;
     let plan = pyrt_core::plan::LaunchPlan::new(config, options, facts).map_err(Raised::from)?;
-    Ok(LaunchPlan(plan))
+    Ok(LaunchPlan(plan, None))
 }
 
 #[pymethods]
@@ -139,7 +144,13 @@ impl LaunchPlan {
     #[pyo3(signature = (*, stdio, console_socket = None, pass_fds = vec![]))]
     fn launch(&self, py: Python<'_>, stdio: [RawFd; 3], console_socket: Option<RawFd>, pass_fds: Vec<RawFd>) -> PyResult<Process> {
         let process = py.detach(|| {
-            let lent = Lent { stdio: stdio.map(lend), start_socket: None, console_socket: console_socket.map(lend), kept: &pass_fds };
+            let lent = Lent {
+                stdio: stdio.map(lend),
+                start_socket: None,
+                console_socket: console_socket.map(lend),
+                kept: &pass_fds,
+                entered: self.1.as_ref(),
+            };
             pyrt_core::launch::launch(&self.0, &lent)
         });
         Ok(Process::of(Arc::new(process.map_err(Raised::from)?)))

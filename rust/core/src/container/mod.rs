@@ -1,11 +1,13 @@
 //! One container, from its creation to its end: what both the Python package and the command's quick verbs act on.
 //!
-//! `state` is what is known of it, `directory` where that is kept, `create` makes it; here are the transitions after that. Every call reads
+//! `state` is what is known of it, `directory` where that is kept, `create` makes it, `exec` puts
+//! another process into it; here are the transitions after that. Every call reads
 //! the state on disk anew, so handles in several threads and processes agree. What changes the state takes the container's lock; reading
 //! it and signalling do not, because both must work while a hook hangs.
 
 mod create;
 mod directory;
+mod exec;
 mod state;
 #[cfg(test)]
 mod tests;
@@ -26,6 +28,7 @@ use crate::process::{self, Process};
 use crate::sys;
 
 pub use directory::{default_root, ids, Directory, Lock};
+pub use exec::ExecOptions;
 pub use state::{Init, OciState, ShownState, State, Status};
 
 /// Until a container that was sent SIGKILL must be gone: longer only where the kernel itself hangs.

@@ -13,6 +13,10 @@ pub enum Handed {
     Stdio(usize),
     /// `tasks` of the cgroup's Nth v1 hierarchy.
     Tasks(usize),
+    /// The pidfd of the init of the container that is entered.
+    Entered,
+    /// The cgroup2 directory of the container that is entered.
+    Unified,
     /// A namespace file, of this CLONE_NEW* kind; where config.json names it.
     Namespace {
         path: PathBuf,

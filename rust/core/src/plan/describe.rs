@@ -102,6 +102,7 @@ fn words_of(step: &Step<'_>) -> (String, Option<String>) {
         Step::JoinTasks { .. } => only("join a cgroup of v1"),
         Step::Unshare { .. } => only("create namespaces"),
         Step::JoinNamespaces { .. } => only("join namespaces"),
+        Step::Enter { .. } => only("enter the container's namespaces"),
         Step::Fork { .. } => only("create namespaces"),
         Step::Detach {} => only("detach the watcher"),
         Step::Watch { .. } => only("watch"),

@@ -1,11 +1,12 @@
 //! Config + host facts -> launch plan. Pure: nothing here opens anything, so none of it needs root to be tested.
 //!
-//! `builder` collects steps · `namespaces` · `root` (what becomes /) · `mounts` · `mount_options` · `devices` · `process` · `seccomp` · `hooks` ·
-//! `describe` (a step and a failed call in words).
+//! `builder` collects steps · `namespaces` · `root` (what becomes /) · `mounts` · `mount_options` · `devices` · `process` · `seccomp` ·
+//! `exec` (into a container that exists) · `hooks` · `describe` (a step and a failed call in words).
 
 mod builder;
 mod describe;
 mod devices;
+mod exec;
 mod hooks;
 mod mount_options;
 mod mounts;
@@ -21,6 +22,7 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 pub use builder::{Handed, StatusFile};
+pub use exec::Joined;
 pub(crate) use hooks::failed as hook_failed;
 pub use hooks::{run_all, run_stage, HookStage};
 pub use namespaces::{IdMap, Offsets};
@@ -129,7 +131,7 @@ impl LaunchPlan {
             mounts::hide(&mut steps, &config.spec)?;
         }
         if terminal {
-            process::terminal(&mut steps, &config.spec)?;
+            process::terminal(&mut steps, &config.spec, true)?;
         }
         hooks::before_pivot(&mut steps, &config.spec)?;
         if spaces.new_mount() {

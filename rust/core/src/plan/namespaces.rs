@@ -56,6 +56,8 @@ struct Given {
 }
 
 pub struct Namespaces {
+    /// CLONE_NEW* of those of a container that is entered.
+    entered: u64,
     /// CLONE_NEW* of those that are made.
     new: u64,
     given: Vec<Given>,
@@ -66,7 +68,7 @@ pub struct Namespaces {
 
 impl Namespaces {
     pub fn new(spec: &Spec, facts: &HostFacts) -> Result<Self> {
-        let mut spaces = Namespaces { new: 0, given: Vec::new(), maps: None, mapped_root: (0, 0), setgroups_denied: false };
+        let mut spaces = Namespaces { entered: 0, new: 0, given: Vec::new(), maps: None, mapped_root: (0, 0), setgroups_denied: false };
         let Some(linux) = spec.linux() else { return Ok(spaces) };
         for (index, namespace) in linux.namespaces().iter().flatten().enumerate() {
             let flag = flag(namespace.typ());
@@ -86,13 +88,18 @@ impl Namespaces {
         Ok(spaces)
     }
 
+    /// Those of a container that exists, by CLONE_NEW* flags: the ones that are not the caller's.
+    pub fn entered(flags: u64) -> Self {
+        Namespaces { entered: flags, new: 0, given: Vec::new(), maps: None, mapped_root: (0, 0), setgroups_denied: false }
+    }
+
     pub fn new_pid(&self) -> bool {
         self.new & libc::CLONE_NEWPID as u64 != 0
     }
 
     /// The container's processes have a pid namespace that is not the caller's.
     pub fn own_pid(&self) -> bool {
-        self.new_pid()
+        self.new_pid() || self.entered & libc::CLONE_NEWPID as u64 != 0
     }
 
     pub fn new_mount(&self) -> bool {
@@ -121,7 +128,7 @@ impl Namespaces {
     }
 
     fn gives(&self, flag: u64) -> bool {
-        self.given.iter().any(|given| given.flag == flag)
+        self.entered & flag != 0 || self.given.iter().any(|given| given.flag == flag)
     }
 
     /// The container is not in the caller's user namespace: no device nodes, no locked flags cleared.

@@ -40,7 +40,8 @@ pub fn rlimit_number(kind: PosixRlimitType) -> u64 {
 }
 
 /// A terminal of the container's own devpts instead of the caller's descriptors.
-pub fn terminal(steps: &mut Builder, spec: &Spec) -> Result<()> {
+/// `console`: it is mounted on /dev/console too.
+pub fn terminal(steps: &mut Builder, spec: &Spec, console: bool) -> Result<()> {
     let Some(process) = spec.process() else { return Ok(()) };
     let size = process.console_size();
     let side = |value: Option<u64>, name: &str| {
@@ -49,7 +50,7 @@ pub fn terminal(steps: &mut Builder, spec: &Spec) -> Result<()> {
     let (columns, rows) =
         (side(size.as_ref().map(|size| size.width()), "width")?, side(size.as_ref().map(|size| size.height()), "height")?);
     let user = process.user();
-    steps.push(Step::Terminal { columns, rows, uid: u64::from(user.uid()), gid: u64::from(user.gid()), console: 1 });
+    steps.push(Step::Terminal { columns, rows, uid: u64::from(user.uid()), gid: u64::from(user.gid()), console: u64::from(console) });
     Ok(())
 }
 

@@ -79,6 +79,7 @@ impl Init {
             Step::JoinTasks { fd } => sys::write(self.fd(fd), b"0").map(drop),
             Step::Unshare { flags } => sys::unshare(flags),
             Step::JoinNamespaces { pairs } => namespaces::join(self, pairs),
+            Step::Enter { target, flags } => namespaces::enter(self.fd(target), flags),
             Step::Fork { flags, cgroup } => namespaces::fork(self, flags, cgroup),
             Step::Hold { caller } => supervise::hold(self, self.fd(caller)),
             Step::Detach {} => namespaces::detach(),

@@ -38,6 +38,15 @@ pub fn join(init: &Init, pairs: Words<'_>) -> Result<()> {
     Ok(())
 }
 
+/// Enters namespaces of a process that has them already. In its user namespace, if that is among them, init is root from here on.
+pub fn enter(target: i32, flags: u64) -> Result<()> {
+    sys::setns(target, flags)?;
+    if flags & u64::from(CLONE_NEWUSER) != 0 {
+        identity::become_root_of_namespace()?;
+    }
+    Ok(())
+}
+
 /// Makes the real process, a child of the caller like this one, hands its pidfd over and ends; the child goes on with the plan.
 pub fn fork(init: &Init, flags: u64, cgroup: u64) -> Result<()> {
     let group = (cgroup != NO_FD).then(|| init.fd(cgroup));

@@ -11,10 +11,12 @@ pub fn stdio(fds: [i32; 3]) -> Result<()> {
     fds.iter().zip(0..).try_for_each(|(fd, target)| sys::duplicate_as(*fd, target))
 }
 
-/// Before the pivot, so that /dev/console can be mounted by descriptor like everything else.
+/// For a new container before the pivot, so that /dev/console can be mounted by descriptor like everything else.
 pub fn open(init: &Init, step: u32, columns: u16, rows: u16, owner: (u32, u32), console: bool) -> Result<()> {
     let cage = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS | RESOLVE_NO_SYMLINKS;
-    let master = sys::openat2(init.root, c"/dev/pts/ptmx", O_RDWR | O_NOCTTY, cage)?;
+    // In a container that was entered, the root is where setns(2) put us.
+    let root = if init.root < 0 { sys::CWD } else { init.root };
+    let master = sys::openat2(root, c"/dev/pts/ptmx", O_RDWR | O_NOCTTY, cage)?;
     if sys::file_system(master)? != DEVPTS_SUPER_MAGIC {
         return refused(__NR_fstatfs, ENOTTY);
     }

@@ -1,0 +1,60 @@
+"""What a container can do to whoever executes something in it: nothing (LAUNCH.md, path B).
+
+Neighbours: test_launch_attacks.py (the same for new containers), ../integration/test_exec.py.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pyrt
+from helpers.bundles import Bundle
+from helpers.commands import Command
+from helpers.waiting import until
+
+WATCH = """
+while :; do
+    for process in /proc/[0-9]*; do
+        case $process in /proc/1) continue;; esac
+        grep -qs -e python -e _native "$process/maps" && echo "$process" >> /srv/seen
+        cat "$process/environ" 2>/dev/null | grep -qs PYRT_SECRET && echo "$process" >> /srv/seen
+    done
+    touch /srv/round
+done
+"""
+
+
+def test_a_process_inside_with_ptrace_never_meets_the_callers_memory(runtime: pyrt.Runtime, bundle: Bundle) -> None:
+    """Also CVE-2016-9962: what joins holds descriptors of the host, and is closed to those inside."""
+    bundle.spec["root"]["readonly"] = False
+    for names in bundle.process["capabilities"].values():
+        names.append("CAP_SYS_PTRACE")
+    container = runtime.create("exec-watched", bundle=bundle.shell(WATCH).path)
+    container.start()
+    round_done = bundle.rootfs / "srv/round"
+    until(round_done.exists, "the watcher inside runs")
+    for _ in range(30):
+        assert container.exec(["true"]).returncode == 0
+    container.delete(force=True)
+    assert not (bundle.rootfs / "srv/seen").exists()
+
+
+def test_a_frozen_container_does_not_hold_the_caller(running: pyrt.Container, command: Command, tmp_path: Path) -> None:
+    running.pause()
+    caller = command.start("exec", "--ignore-paused", "running", "true")
+    children = Path(f"/proc/{caller.pid}/task/{caller.pid}/children")
+    until(lambda: bool(children.read_text()), "something was made")
+    # A thread in vfork with a frozen child of its own memory would not even die.
+    caller.kill()
+    assert caller.wait(10) == -9
+    running.resume()
+    assert running.exec(["true"]).returncode == 0
+
+
+def test_an_out_of_memory_kill_of_the_group_spares_the_caller(runtime: pyrt.Runtime, bundle: Bundle) -> None:
+    bundle.linux["resources"] = {"memory": {"limit": 16 << 20}}
+    container = runtime.create("exec-oom", bundle=bundle.args("sleep", "1000").path)
+    container.start()
+    done = container.exec(["sh", "-c", "head -c 64m /dev/zero | tail -c 64m >/dev/null"], timeout=20)
+    assert done.returncode != 0
+    container.delete(force=True)
