@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 import pyrt
+from helpers.bundles import Bundle
 from helpers.commands import Command
 
 KINDS = ("mnt", "pid", "net", "ipc", "uts", "cgroup")
@@ -122,3 +123,15 @@ def test_a_sub_cgroup_that_is_missing_is_named(running: pyrt.Container, command:
     assert done.status == 255
     assert "join cgroup" in done.stderr
     assert "nosuch: no such file or directory (ENOENT)" in done.stderr
+
+
+def test_exec_enters_the_containers_user_namespace(runtime: pyrt.Runtime, bundle: Bundle) -> None:
+    bundle.linux["namespaces"].append({"type": "user"})
+    for key in ("uidMappings", "gidMappings"):
+        bundle.linux[key] = [{"containerID": 0, "hostID": 100_000, "size": 65_536}]
+    container = runtime.create("exec-user", bundle=bundle.args("sleep", "1000").path)
+    container.start()
+    script = "readlink /proc/self/ns/user; id -u; cat /proc/self/uid_map"
+    done = container.exec(["sh", "-c", script], capture_output=True, text=True)
+    assert done.stdout.split() == [os.readlink(f"/proc/{container.pid}/ns/user"), "0", "0", "100000", "65536"]
+    container.delete(force=True)
