@@ -76,9 +76,9 @@ def test_rich_is_the_only_dependency() -> None:
     assert names == KNOWN_DEPENDENCIES
 
 
-def test_the_command_is_a_script_of_our_own() -> None:
+def test_the_command_is_a_native_file_of_our_own() -> None:
     assert os.access(PYRT, os.X_OK)
-    assert PYRT.read_bytes().startswith(b"#!")
+    assert PYRT.read_bytes().startswith(b"\x7fELF")
     assert not [entry for entry in importlib.metadata.distribution("pyrt-oci").entry_points if entry.group == "console_scripts"]
 
 
@@ -112,6 +112,7 @@ def test_the_sdist_carries_everything_that_a_build_needs_and_nothing_else() -> N
         names = {name.split("/", 1)[1] for name in archive.getnames() if "/" in name}
     needed = {"Cargo.toml", "Cargo.lock", "LICENSE", "NOTICE", "README.md", "pyproject.toml", "scripts/backend.py"}
     needed |= {f"rust/{crate}/Cargo.toml" for crate in ("core", "init", "native")}
-    needed |= {"python/pyrt/__init__.py", "python/pyrt/py.typed", "python/pyrt_oci.data/scripts/pyrt"}
+    needed |= {"python/pyrt/__init__.py", "python/pyrt/py.typed", "rust/core/src/bin/pyrt/main.rs"}
     assert needed <= names
-    assert not [name for name in names if name.startswith(("tests/", "benches/", "target/", ".venv"))]
+    unwanted = ("tests/", "benches/", "target/", ".venv", "python/pyrt_oci.data/scripts/")
+    assert not [name for name in names if name.startswith(unwanted)]

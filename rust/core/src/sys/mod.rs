@@ -87,6 +87,12 @@ pub fn random(bytes: &mut [u8; 8]) -> Result<()> {
     checked(unsafe { libc::syscall(libc::SYS_getrandom, bytes.as_mut_ptr(), bytes.len(), 0) }).map(drop)
 }
 
+/// The disposition of SIGPIPE as a program finds it that nobody prepared: std ignores it, and what is ignored survives execve(2).
+pub fn default_sigpipe() {
+    // SAFETY: SIG_DFL is no function of ours.
+    unsafe { libc::signal(libc::SIGPIPE, libc::SIG_DFL) };
+}
+
 pub fn pidfd_open(pid: i32) -> Result<OwnedFd> {
     // SAFETY: no pointers.
     owned(unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) })
