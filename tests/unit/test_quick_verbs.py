@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -24,6 +25,7 @@ def answer(command: list[str], words: list[str]) -> tuple[int, str, str]:
     return done.returncode, done.stdout, done.stderr
 
 
+@pytest.mark.skipif(shutil.which("rustfmt") is None, reason="no rustfmt, in whose form the table is kept")
 def test_the_table_in_rust_is_the_one_in_python() -> None:
     made = subprocess.run(
         [sys.executable, "-c", "import quick_verbs; print(quick_verbs.text(), end='')"],
