@@ -40,20 +40,20 @@ impl Messages {
     }
 
     /// What ended the command.
-    pub fn error(&mut self, text: &str) {
+    pub fn error(&self, text: &str) {
         to_stderr(&format!("pyrt: {}\n", one_line(text)));
         self.to_log("error", text);
     }
 
-    pub fn warning(&mut self, text: &str) {
+    pub fn warning(&self, text: &str) {
         if self.log.is_none() {
             to_stderr(&format!("pyrt: warning: {}\n", one_line(text)));
         }
         self.to_log("warning", text);
     }
 
-    fn to_log(&mut self, level: &str, text: &str) {
-        let Some(log) = &mut self.log else { return };
+    fn to_log(&self, level: &str, text: &str) {
+        let Some(mut log) = self.log.as_ref() else { return };
         let now = humantime::format_rfc3339_seconds(SystemTime::now()).to_string();
         let entry = if self.json {
             serde_json::json!({"level": level, "msg": text, "time": now}).to_string()
