@@ -13,6 +13,7 @@ __all__ = [
     "LaunchPlan",
     "OCI_VERSION",
     "Process",
+    "SeccompProfile",
     "View",
     "__version__",
     "container_ids",
@@ -51,6 +52,7 @@ def plan(
     overlay_dir: str | None = None,
     overlay_size: int | None = None,
     view: View | None = None,
+    seccomp: SeccompProfile | None = None,
     cgroup_default: str | None = None,
     cgroups: bool = True,
     pivot: bool = True,
@@ -63,7 +65,8 @@ def plan(
 
     bundle is the absolute directory that relative paths start from. form "engine": init becomes the process; "library": it
     stays as PID 1 above it. overlay "discard" puts a throw-away tmpfs of overlay_size bytes over the rootfs, "keep" uses
-    upper/ and work/ below overlay_dir. view replaces the rootfs. cgroup_default is the cgroup path where config.json gives none;
+    upper/ and work/ below overlay_dir. view replaces the rootfs, seccomp config.json's
+    linux.seccomp. cgroup_default is the cgroup path where config.json gives none;
     cgroups=False joins none. preserve_fds: how many descriptors the program keeps. env: appended to process.env. waits_for_start: init
     waits for `start` before it executes the program. end_with_caller: everything inside ends when the calling process does (form
     "library"). Raises SpecError (with the JSON path) and HostError.
@@ -77,6 +80,12 @@ class View:
     def __new__(
         cls, *, show: Sequence[str], read_only: Sequence[str], copy: Sequence[str], empty: Sequence[str], files: Mapping[str, bytes] = ...
     ) -> View: ...
+
+@final
+class SeccompProfile:
+    """A `linux.seccomp`, checked and compiled, for any number of launches. Raises SpecError with the JSON path."""
+
+    def __new__(cls, profile: Mapping[str, Any]) -> SeccompProfile: ...
 
 @final
 class LaunchPlan:
@@ -98,6 +107,10 @@ class LaunchPlan:
     @property
     def cgroup_paths(self) -> dict[str, str]:
         """Directory by hierarchy: {"unified": "/sys/fs/cgroup/unified/pyrt-ID", "memory": ...}. What state must name before the launch."""
+    @property
+    def filtered(self) -> bool:
+        """The program runs under a seccomp profile."""
+
     @property
     def own_pid_namespace(self) -> bool: ...
     def launch(

@@ -75,7 +75,20 @@ _pids_controller: bool | None = None
 class Configuration:
     """What one container is to be: the config.json as a dict, and what the plan wants to know beside it."""
 
-    __slots__ = ("bundle", "cgroup", "config", "form", "host_view", "id", "overlay", "overlay_dir", "overlay_size", "pass_fds", "view")
+    __slots__ = (
+        "bundle",
+        "cgroup",
+        "config",
+        "form",
+        "host_view",
+        "id",
+        "overlay",
+        "overlay_dir",
+        "overlay_size",
+        "pass_fds",
+        "seccomp",
+        "view",
+    )
 
     config: "dict[str, Any]"
     bundle: str
@@ -84,6 +97,7 @@ class Configuration:
     overlay_dir: str | None
     overlay_size: int
     view: "_native.View | None"
+    seccomp: "_native.SeccompProfile | None"
     pass_fds: "Sequence[int]"
 
     def __init__(self, id: str | None) -> None:
@@ -93,6 +107,7 @@ class Configuration:
         self.overlay_dir = None
         self.host_view: view.HostView | None = None
         self.view = None
+        self.seccomp = None
 
     def plan(self) -> "_native.LaunchPlan":
         """Have the native side check it and decide. Raises SpecError with the JSON path, and HostError."""
@@ -109,6 +124,7 @@ class Configuration:
             overlay_dir=self.overlay_dir,
             overlay_size=self.overlay_size,
             view=self.view,
+            seccomp=self.seccomp,
             cgroup_default=self.cgroup,
             preserve_fds=len(self.pass_fds),
             end_with_caller=True,
@@ -179,7 +195,7 @@ def _apply(configuration: Configuration, args: "Sequence[str] | None", options: 
     if configuration.host_view is not None:
         configuration.view = _view(config, configuration.host_view, options.get("here"))
     _process(configuration, args, options, given, root, terminal)
-    _seccomp(config, options, given)
+    _seccomp(configuration, options, given)
     if (cgroup := options.get("cgroup")) is not None:
         linux["cgroupsPath"] = f"{_cgroup_path(cgroup)}/{configuration.id}"
 
@@ -400,18 +416,16 @@ def _process(
     _environment(process, options, given, configuration.view is not None, home)
 
 
-def _seccomp(config: "dict[str, Any]", options: "ContainerOptions", given: bool) -> None:
-    """`linux.seccomp`: what is asked for, or the default; a given spec's stays. After `_process`: rules depend on capabilities."""
+def _seccomp(configuration: Configuration, options: "ContainerOptions", given: bool) -> None:
+    """The seccomp profile: what is asked for, or the default; a given spec's stays. After `_process`: rules depend on capabilities."""
     if given and "seccomp" not in options:
         return
     from pyrt import seccomp
 
+    config = configuration.config
     bounding = (config["process"].get("capabilities") or {}).get("bounding") or ()
-    profile = seccomp.profile(options["seccomp"], bounding) if "seccomp" in options else seccomp.default(bounding)
-    if profile is None:
-        config["linux"].pop("seccomp", None)
-    else:
-        config["linux"]["seccomp"] = profile
+    config["linux"].pop("seccomp", None)
+    configuration.seccomp = seccomp.profile(options["seccomp"], bounding) if "seccomp" in options else seccomp.default(bounding)
 
 
 def _environment(process: "dict[str, Any]", options: "ContainerOptions", given: bool, in_view: bool, home: str) -> None:

@@ -30,16 +30,17 @@ class Launch(Owned):
     """A container that ends with the calling process, at the latest.
 
     stdio's ends of the pipes are this object's from now on. `process` is the native handle. Raises what the launch raises, and then
-    nothing is left. warnings: the plan's, and failures of poststop hooks.
+    nothing is left. filtered: under a seccomp profile. warnings: the plan's, and failures of poststop hooks.
     """
 
-    __slots__ = ("_cgroup", "_hooks", "_own_pid_namespace", "process", "stdio", "warnings")
+    __slots__ = ("_cgroup", "_hooks", "_own_pid_namespace", "filtered", "process", "stdio", "warnings")
 
     process: "_native.Process"
 
     def __init__(self, plan: "_native.LaunchPlan", stdio: "Stdio", pass_fds: "Sequence[int]" = (), hooks: "Hooks | None" = None) -> None:
         super().__init__()
         self.stdio = stdio
+        self.filtered = plan.filtered
         self.warnings = plan.warnings
         self._hooks = hooks
         self._own_pid_namespace = plan.own_pid_namespace

@@ -277,7 +277,7 @@ def complete(
         if not data:
             stdio.close_stdin()
         exchange = Exchange(stdin=stdio.stdin, data=data, outputs=outputs, deadline=deadline)
-        exchange.filtered = "seccomp" in config["linux"]
+        exchange.filtered = launch.filtered
         returncode = launch.communicate(exchange)
         output: list[Any] = [exchange.output(stdio.stdout), exchange.output(stdio.stderr)]
         usage = launch.usage()

@@ -1,4 +1,4 @@
-"""seccomp profiles: from what `seccomp=` takes to config.json's linux.seccomp.
+"""seccomp profiles: from what `seccomp=` takes to the compiled linux.seccomp of a launch.
 
 docker's format has, beside the spec's, archMap, and rules that are in or out by capability, architecture and kernel (`includes`,
 `excludes`); `resolve` decides them as docker does (github.com/moby/profiles/seccomp). `seccomp_default` is the profile that the library
@@ -6,6 +6,8 @@ uses. The native side checks what comes out, and compiles it.
 """
 
 import os
+
+from pyrt import _native
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -19,25 +21,26 @@ UNCONFINED = "unconfined"
 _MACHINES = {"x86_64": ("SCMP_ARCH_X86_64", "amd64"), "aarch64": ("SCMP_ARCH_AARCH64", "arm64")}
 """Of uname(2): the name in archMap, and docker's, in `arches`."""
 
-_default: "tuple[frozenset[str], dict[str, Any]] | None" = None
+_default: "tuple[frozenset[str], _native.SeccompProfile] | None" = None
 
 
-def default(bounding: "Collection[str]") -> "dict[str, Any]":
-    """docker's profile for a container with these capabilities in its bounding set. Not to be changed in place."""
+def default(bounding: "Collection[str]") -> "_native.SeccompProfile":
+    """docker's profile for a container with these capabilities in its bounding set: compiled when they are others than the last time."""
     global _default
     wanted = frozenset(bounding)
     if _default is None or _default[0] != wanted:
         from pyrt.seccomp_default import PROFILE
 
-        _default = wanted, resolve(PROFILE, wanted)
+        _default = wanted, _native.SeccompProfile(resolve(PROFILE, wanted))
     return _default[1]
 
 
-def profile(given: "Mapping[str, Any] | StrPath | None", bounding: "Collection[str]") -> "dict[str, Any] | None":
+def profile(given: "Mapping[str, Any] | StrPath | None", bounding: "Collection[str]") -> "_native.SeccompProfile | None":
     """What `seccomp=` asks for: a profile, the file of one, or None and "unconfined" for none. Raises Error, SpecError, ValueError."""
     if given is None or given == UNCONFINED:
         return None
-    return resolve(_read(os.fspath(given)) if isinstance(given, (str, os.PathLike)) else given, bounding)
+    read = _read(os.fspath(given)) if isinstance(given, (str, os.PathLike)) else given
+    return _native.SeccompProfile(resolve(read, bounding))
 
 
 def resolve(profile: "Mapping[str, Any]", bounding: "Collection[str]") -> "dict[str, Any]":
@@ -101,7 +104,6 @@ def _version(text: str) -> tuple[int, int]:
 
 
 def _read(path: str) -> "Mapping[str, Any]":
-    from pyrt import _native
     from pyrt.errors import SpecError, from_os_error
     from pyrt.paths import absolute
 

@@ -176,3 +176,11 @@ def test_a_profile_that_is_not_there_is_named(tmp_path: Path, rootfs: Path) -> N
 def test_a_bundle_gets_no_profile_that_it_does_not_name(bundle: Bundle, command: Command) -> None:
     bundle.shell("grep Seccomp: /proc/self/status")
     assert status(command("run", "--bundle", bundle.path, "seccomp-none").ok().stdout)["Seccomp"] == "0"
+
+
+def test_what_a_given_profile_says_in_vain_is_a_warning(rootfs: Path) -> None:
+    profile = {**denying("raed"), "rules": []}
+    assert pyrt.run(["true"], rootfs=rootfs, seccomp=profile).warnings == [
+        "config.json: linux.seccomp.rules: unknown key, ignored",
+        "config.json: linux.seccomp.syscalls: no system call is known as raed: ignored",
+    ]

@@ -9,7 +9,7 @@ import pytest
 
 from helpers import seccomp
 from pyrt import _native
-from pyrt.seccomp import default
+from pyrt.seccomp import resolve as profile_of
 from pyrt.seccomp_default import PROFILE
 
 LIBSECCOMP = seccomp.library()
@@ -73,7 +73,7 @@ def test_numbers_are_those_of_libseccomp(architecture: str) -> None:
 @pytest.mark.parametrize("capabilities", [[], ALL_CAPABILITIES], ids=["no capabilities", "many capabilities"])
 def test_the_default_profile_decides_as_libseccomp_has_it(native: str, capabilities: list[str]) -> None:
     architectures = [f"SCMP_ARCH_{name.upper()}" for name in seccomp.SERVED[native]]
-    profile = {**reduced(default(capabilities)), "architectures": architectures}
+    profile = {**reduced(profile_of(PROFILE, capabilities)), "architectures": architectures}
     names = [name for name in NAMES if known_to_libseccomp(name)]
     compare(profile, native, names, [[value] * 6 for value in VALUES])
 

@@ -24,7 +24,7 @@ impl Cgroup {
 
 pub fn resources(value: &Bound<'_, PyAny>) -> PyResult<pyrt_core::oci::LinuxResources> {
     let value: Value = from_python(value)?;
-    Ok(parse_part(&value, "linux.resources").map_err(Raised::from)?)
+    Ok(parse_part(&value, "linux.resources", &mut Vec::new()).map_err(Raised::from)?)
 }
 
 #[pymethods]

@@ -17,6 +17,7 @@ use pyrt_core::view::ViewEntries;
 
 use crate::errors::Raised;
 use crate::process::Process;
+use crate::seccomp::SeccompProfile;
 
 /// What of the host a host view shows. Read from the host at its first use, then kept.
 #[pyclass(frozen, module = "pyrt._native")]
@@ -59,8 +60,8 @@ impl LaunchPlan {
 }
 
 #[pyfunction]
-#[pyo3(signature = (config, *, bundle, id, form, overlay = "off", overlay_dir = None, overlay_size = None, view = None, cgroup_default = None,
-    cgroups = true, pivot = true, preserve_fds = 0, env = vec![], waits_for_start = false, end_with_caller = false))]
+#[pyo3(signature = (config, *, bundle, id, form, overlay = "off", overlay_dir = None, overlay_size = None, view = None, seccomp = None,
+    cgroup_default = None, cgroups = true, pivot = true, preserve_fds = 0, env = vec![], waits_for_start = false, end_with_caller = false))]
 #[allow(clippy::too_many_arguments)] // Keywords in Python; one struct in the core.
 pub fn plan(
     py: Python<'_>,
@@ -72,6 +73,7 @@ pub fn plan(
     overlay_dir: Option<PathBuf>,
     overlay_size: Option<u64>,
     view: Option<Bound<'_, View>>,
+    seccomp: Option<Bound<'_, SeccompProfile>>,
     cgroup_default: Option<String>,
     cgroups: bool,
     pivot: bool,
@@ -92,8 +94,9 @@ pub fn plan(
         _ => return Err(PyValueError::new_err("form must be \"engine\" or \"library\"")),
     };
     let view = view.map(|view| view.get().entries(py)).transpose()?;
+    let seccomp = seccomp.map(|profile| profile.get().core().clone());
     let cgroup = cgroups.then(|| cgroup_default.unwrap_or_else(|| pyrt_core::cgroup::default_path(&id)));
-    let options = Options { bundle, id, form, overlay, view, cgroup, pivot, preserve_fds, env, waits_for_start, end_with_caller };
+    let options = Options { bundle, id, form, overlay, view, seccomp, cgroup, pivot, preserve_fds, env, waits_for_start, end_with_caller };
     let facts = HostFacts::get().map_err(Raised::from)?;
     let plan = pyrt_core::plan::LaunchPlan::new(config, options, facts).map_err(Raised::from)?;
     Ok(LaunchPlan(plan, None))
@@ -134,6 +137,11 @@ impl LaunchPlan {
     #[getter]
     fn cgroup_paths(&self) -> HashMap<String, String> {
         self.0.cgroup.as_ref().map(|cgroup| cgroup.paths()).unwrap_or_default().into_iter().collect()
+    }
+
+    #[getter]
+    fn filtered(&self) -> bool {
+        self.0.is_filtered()
     }
 
     #[getter]

@@ -19,6 +19,7 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("OCI_VERSION", pyrt_core::oci::VERSION)?;
     module.add_class::<launch::View>()?;
     module.add_class::<launch::LaunchPlan>()?;
+    module.add_class::<seccomp::SeccompProfile>()?;
     module.add_class::<process::Process>()?;
     module.add_class::<cgroup::Cgroup>()?;
     module.add_class::<container::Container>()?;

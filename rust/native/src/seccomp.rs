@@ -1,13 +1,31 @@
-//! seccomp profiles as byte code, for whoever wants to look at it.
+//! seccomp profiles: compiled once for any number of launches, and as byte code, for whoever wants to look at it.
 
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 use pyrt_core::oci::parse_part;
-use pyrt_core::seccomp::{check, is_known, Architecture, Filter};
+use pyrt_core::seccomp::{check, is_known, Architecture, Filter, Profile};
 
 use crate::errors::Raised;
 use crate::json::from_python;
+
+/// A compiled linux.seccomp.
+#[pyclass(frozen, module = "pyrt._native")]
+pub struct SeccompProfile(Profile);
+
+#[pymethods]
+impl SeccompProfile {
+    #[new]
+    fn new(profile: &Bound<'_, PyAny>) -> PyResult<Self> {
+        Ok(SeccompProfile(Profile::parse(&from_python(profile)?).map_err(Raised::from)?))
+    }
+}
+
+impl SeccompProfile {
+    pub fn core(&self) -> &Profile {
+        &self.0
+    }
+}
 
 #[pyfunction]
 #[pyo3(signature = (profile, *, architecture = None, key = 0))]
@@ -24,7 +42,7 @@ pub fn seccomp_compile<'py>(
         }
     };
     let value = from_python(profile)?;
-    let profile = parse_part(&value, "linux.seccomp").map_err(Raised::from)?;
+    let profile = parse_part(&value, "linux.seccomp", &mut Vec::new()).map_err(Raised::from)?;
     check(&profile, &mut Vec::new()).map_err(Raised::from)?;
     let filter = Filter::compile(&profile, native).map_err(Raised::from)?;
     Ok(PyBytes::new(py, &filter.program(key)))

@@ -71,6 +71,7 @@ impl Container {
             form: Form::Engine,
             overlay: Overlay::Off,
             view: None,
+            seccomp: None,
             cgroup: None,
             pivot: true,
             preserve_fds: wanted.preserve_fds,

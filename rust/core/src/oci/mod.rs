@@ -63,12 +63,18 @@ fn reason(message: &str) -> String {
 }
 
 /// Reads a part of a config that stands alone, such as `linux.resources`.
-pub fn parse_part<'de, T: Deserialize<'de>>(value: &'de Value, name: &str) -> Result<T> {
-    serde_path_to_error::deserialize(value).map_err(|error| {
-        let path = match error.path().to_string() {
+pub fn parse_part<'de, T: Deserialize<'de>>(value: &'de Value, name: &str, warnings: &mut Vec<String>) -> Result<T> {
+    let mut track = serde_path_to_error::Track::new();
+    let tracked = serde_path_to_error::Deserializer::new(value, &mut track);
+    let mut unknown = Vec::new();
+    let part = serde_ignored::deserialize(tracked, |path| unknown.push(path.to_string()));
+    let part = part.map_err(|error: serde_json::Error| {
+        let path = match track.path().to_string() {
             path if path == "." => name.to_owned(),
             path => format!("{name}.{path}"),
         };
-        Error::spec(path, reason(&error.inner().to_string()))
-    })
+        Error::spec(path, reason(&error.to_string()))
+    })?;
+    warnings.extend(unknown.iter().map(|path| format!("config.json: {name}.{}: unknown key, ignored", path.replace(".?", ""))));
+    Ok(part)
 }

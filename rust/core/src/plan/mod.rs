@@ -35,6 +35,7 @@ use crate::cgroup::{CgroupPlan, Form as CgroupForm};
 use crate::error::{Error, Result};
 use crate::host::HostFacts;
 use crate::oci::Config;
+use crate::seccomp::Profile;
 use crate::view::ViewEntries;
 use builder::Builder;
 
@@ -70,6 +71,8 @@ pub struct Options {
     pub overlay: Overlay,
     /// The host view that replaces root.path, as it was found on this host.
     pub view: Option<ViewEntries>,
+    /// Stands for config.json's linux.seccomp.
+    pub seccomp: Option<Profile>,
     /// The cgroup where config.json names none; `None` makes no cgroup.
     pub cgroup: Option<String>,
     pub pivot: bool,
@@ -195,6 +198,7 @@ impl LaunchPlan {
             form: Form::Engine,
             overlay: Overlay::Off,
             view: None,
+            seccomp: None,
             cgroup: None,
             pivot: true,
             preserve_fds: 0,
@@ -219,6 +223,11 @@ impl LaunchPlan {
 
     pub fn warnings(&self) -> &[String] {
         &self.steps.warnings
+    }
+
+    /// Whether the program runs under a seccomp profile.
+    pub fn is_filtered(&self) -> bool {
+        self.options.seccomp.is_some() || self.config.spec.linux().as_ref().is_some_and(|linux| linux.seccomp().is_some())
     }
 
     pub fn annotations(&self) -> HashMap<String, String> {

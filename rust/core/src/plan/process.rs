@@ -67,10 +67,12 @@ pub fn build(steps: &mut Builder, config: &Config, options: &Options, spaces: &N
     }
     scheduling::build(steps, &config.spec)?;
     // no_new_privs before the identity: it binds every execve from here on, and nothing below needs one.
-    if process.no_new_privileges().unwrap_or(false) {
+    let no_new_privileges = process.no_new_privileges().unwrap_or(false);
+    if no_new_privileges {
         steps.push(Step::NoNewPrivileges {});
     }
-    let sets = identity(steps, config, process, spaces, facts);
+    let profile = seccomp::profile(steps, &config.spec, options)?;
+    let sets = identity(steps, config, process, spaces, facts, profile.is_some() && !no_new_privileges);
     // As the user it will be: a directory that only he may enter is his, one that he may not is refused.
     let cwd = plain_path(process.cwd(), "process.cwd")?;
     steps.push(Step::Directory { path: &text(&cwd, "process.cwd")? });
@@ -87,13 +89,16 @@ pub fn build(steps: &mut Builder, config: &Config, options: &Options, spaces: &N
         let fds: Numbers = (0..options.preserve_fds).map(|number| steps.hand(Handed::Kept(number))).collect();
         steps.push(Step::Keep { fds: fds.words() });
     }
-    seccomp::build(steps, &config.spec, process.no_new_privileges().unwrap_or(false), sets)?;
+    if let Some(profile) = &profile {
+        seccomp::build(steps, profile, no_new_privileges, sets)?;
+    }
     let arguments = Strings::collect(process.args().iter().flatten(), "process.args")?;
     steps.push(Step::Execute { arguments: arguments.list(), environment: environment.list() });
     Ok(())
 }
 
-fn identity(steps: &mut Builder, config: &Config, process: &Process, spaces: &Namespaces, facts: &HostFacts) -> Sets {
+/// `loads_filter`: with a capability that the program does not have.
+fn identity(steps: &mut Builder, config: &Config, process: &Process, spaces: &Namespaces, facts: &HostFacts, loads_filter: bool) -> Sets {
     let user = process.user();
     let groups: Numbers = user.additional_gids().iter().flatten().map(|gid| u64::from(*gid)).collect();
     let names = config.capabilities.unwrap_or_default();
@@ -123,7 +128,7 @@ fn identity(steps: &mut Builder, config: &Config, process: &Process, spaces: &Na
         groups_denied: u64::from(spaces.setgroups_denied()),
         bounding,
         effective,
-        permitted: permitted | seccomp::kept_capability(&config.spec, process.no_new_privileges().unwrap_or(false), held),
+        permitted: permitted | if loads_filter { seccomp::kept_capability(held) } else { 0 },
         inheritable,
         ambient,
     });

@@ -32,6 +32,7 @@ fn options() -> Options {
         form: Form::Engine,
         overlay: Overlay::Off,
         view: None,
+        seccomp: None,
         cgroup: Some("/pyrt-web".to_owned()),
         pivot: true,
         preserve_fds: 0,

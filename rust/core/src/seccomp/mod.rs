@@ -13,12 +13,14 @@ mod tests;
 
 use std::sync::{Arc, Mutex};
 
-use oci_spec::runtime::LinuxSeccomp;
+use oci_spec::runtime::{LinuxSeccomp, LinuxSeccompFilterFlag};
+use serde_json::Value;
 
 pub use architecture::{is_known, of_call, Architecture};
 pub use check::{check, notifies};
 
 use crate::error::{Error, Result};
+use crate::oci::parse_part;
 
 /// What init still calls once its filter is loaded. Where the profile would not let it, the filter admits the one who has the key in the
 /// sixth argument, which none of these calls uses: a random number that no program of the container ever sees.
@@ -26,6 +28,48 @@ pub const KEYED_CALLS: [&str; 8] = ["capset", "close", "execve", "exit_group", "
 
 /// How many compiled profiles a process keeps.
 const KEPT: usize = 16;
+
+/// SECCOMP_FILTER_FLAG_* of linux/seccomp.h.
+const LOG: u64 = 1 << 1;
+const SPEC_ALLOW: u64 = 1 << 2;
+
+/// A checked profile, ready to be loaded any number of times.
+#[derive(Debug, Clone)]
+pub struct Profile {
+    pub filter: Arc<Filter>,
+    /// SECCOMP_FILTER_FLAG_*.
+    pub flags: u64,
+    /// Some call is to be answered by a listener.
+    pub notifies: bool,
+    pub warnings: Vec<String>,
+}
+
+impl Profile {
+    /// Of a profile that has been checked.
+    pub fn of(profile: &LinuxSeccomp) -> Result<Self> {
+        Ok(Profile { filter: Filter::of(profile)?, flags: flags(profile), notifies: notifies(profile), warnings: Vec::new() })
+    }
+
+    /// Of one that stands alone. Errors name the JSON path, below linux.seccomp.
+    pub fn parse(value: &Value) -> Result<Self> {
+        let mut warnings = Vec::new();
+        let profile = parse_part(value, "linux.seccomp", &mut warnings)?;
+        check(&profile, &mut warnings)?;
+        Ok(Profile { warnings, ..Profile::of(&profile)? })
+    }
+}
+
+/// Where the profile says nothing, SPEC_ALLOW, as runc and crun have it. init has one thread, so there is nothing to synchronize.
+fn flags(profile: &LinuxSeccomp) -> u64 {
+    let Some(flags) = profile.flags() else { return SPEC_ALLOW };
+    flags.iter().fold(0, |all, flag| {
+        all | match flag {
+            LinuxSeccompFilterFlag::SeccompFilterFlagLog => LOG,
+            LinuxSeccompFilterFlag::SeccompFilterFlagSpecAllow => SPEC_ALLOW,
+            LinuxSeccompFilterFlag::SeccompFilterFlagTsync | LinuxSeccompFilterFlag::SeccompFilterFlagWaitKillableRecv => 0,
+        }
+    })
+}
 
 /// A compiled profile.
 #[derive(Debug, PartialEq, Eq)]
