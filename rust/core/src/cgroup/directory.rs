@@ -4,7 +4,6 @@
 //! Neighbours: `v1`, `v2` (what the files mean), `plan` (makes directories), `group` (owns them).
 
 use std::ffi::OsString;
-use std::io::Read;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
@@ -16,6 +15,9 @@ use nix::unistd::{unlinkat, UnlinkatFlags};
 use crate::error::{Context, Error, Result};
 
 const DIRECTORY: OFlag = OFlag::O_RDONLY.union(OFlag::O_DIRECTORY).union(OFlag::O_NOFOLLOW).union(OFlag::O_CLOEXEC);
+
+/// A page: most files have less.
+const READ_SIZE: usize = 4096;
 
 /// How often a walk starts again because somebody removes cgroups in the very tree that it walks.
 const WALK_ATTEMPTS: usize = 16;
@@ -117,11 +119,21 @@ impl Directory {
     }
 
     pub fn try_read(&self, file: &str) -> nix::Result<String> {
-        let fd = openat(&self.fd, file, OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty())?;
-        let mut text = String::new();
-        // A cgroup removed meanwhile answers ENODEV, which std passes on.
-        std::fs::File::from(fd).read_to_string(&mut text).map_err(|e| e.raw_os_error().map_or(Errno::EIO, Errno::from_raw))?;
-        Ok(text)
+        let fd = self.open_file(file, OFlag::O_RDONLY)?;
+        let mut bytes = vec![0; READ_SIZE];
+        let mut length = 0;
+        // Not by std, which asks for the size first: the kernel does not know it before it makes the text.
+        loop {
+            let count = nix::unistd::read(&fd, &mut bytes[length..])?;
+            length += count;
+            if count == 0 {
+                bytes.truncate(length);
+                return String::from_utf8(bytes).map_err(|_| Errno::EILSEQ);
+            }
+            if length == bytes.len() {
+                bytes.resize(length * 2, 0);
+            }
+        }
     }
 
     pub fn open_file(&self, file: &str, flags: OFlag) -> nix::Result<OwnedFd> {

@@ -194,7 +194,7 @@ impl CgroupPlan {
                         devices::install(&directory, program)?;
                     }
                 }
-                Version::V1 if joined.controllers.iter().any(|name| name == "cpuset") => v1::inherit_cpuset(root, &self.path)?,
+                Version::V1 if joined.controllers.iter().any(|name| name == "cpuset") => v1::inherit_cpuset(root, &self.path, &directory)?,
                 Version::V1 => {}
             }
             let early: Vec<&Setting> = joined.settings.iter().filter(|setting| !is_late(setting)).collect();

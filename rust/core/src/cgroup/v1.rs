@@ -24,15 +24,14 @@ const LAST_PAUSE: Duration = Duration::from_millis(10);
 /// How long ending waits for the freezer, which only makes it quicker.
 const FREEZE_TO_KILL: Duration = Duration::from_millis(500);
 
-/// A new cpuset has no CPUs and memory nodes, and takes no process before it has: each from `root` down to `relative` gets its
-/// parent's where it has none (cpusets.rst, 1.4).
-pub(super) fn inherit_cpuset(root: &Directory, relative: &str) -> Result<()> {
+/// A new cpuset has no CPUs and memory nodes, and takes no process before it has: each from `root` down to `leaf`, which is `relative` to
+/// it, gets its parent's where it has none (cpusets.rst, 1.4).
+pub(super) fn inherit_cpuset(root: &Directory, relative: &str, leaf: &Directory) -> Result<()> {
+    let between = relative.match_indices('/').map(|(end, _)| &relative[..end]);
+    let between = between.map(|path| root.open_below(path).at("open cgroup", root.path_of(path))).collect::<Result<Vec<_>>>()?;
     for file in ["cpuset.cpus", "cpuset.mems"] {
         let mut above = root.read(file)?;
-        let ends = relative.match_indices('/').map(|(end, _)| end).chain([relative.len()]);
-        for end in ends {
-            let path = &relative[..end];
-            let directory = root.open_below(path).at("open cgroup", root.path_of(path))?;
+        for directory in between.iter().chain([leaf]) {
             let own = directory.read(file)?;
             if own.trim().is_empty() {
                 directory.write(file, above.trim())?;
