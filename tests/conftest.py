@@ -11,6 +11,7 @@ import pytest
 from helpers import bundles, hosts, leftovers
 from helpers.bundles import Bundle
 from helpers.commands import Command
+from helpers.hooked import Hooked
 
 if TYPE_CHECKING:
     import pyrt
@@ -134,3 +135,11 @@ def running(runtime: pyrt.Runtime, bundle: Bundle) -> Iterator[pyrt.Container]:
     container.start()
     yield container
     container.delete(force=True)
+
+
+@pytest.fixture
+def hooked(bundle: Bundle, tmp_path: Path) -> Hooked:
+    """The bundle with a hook in each of the six stages, which writes down how it ran."""
+    directory = tmp_path / "hooks"
+    directory.mkdir()
+    return Hooked(bundle, directory)

@@ -1,117 +1,21 @@
 """The six hooks (runtime-spec, config.md "POSIX-platform Hooks"): when, where, with what on stdin, and what their failure does.
 
-Each hook appends to one log on the host: its stage, its namespaces, and the state that it read.
+Neighbours: test_hook_programs.py (which file is executed, what it may say, what follows a failure).
 """
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 import pyrt
 from helpers import engine
-from helpers.bundles import Bundle
 from helpers.commands import Command
+from helpers.hooked import BEFORE, OUTSIDE, STAGES, Hooked
 from helpers.proc import namespaces_of
-
-OUTSIDE = ("prestart", "createRuntime", "poststart", "poststop")
-"""Stages that run in the runtime namespace."""
-BEFORE = ("prestart", "createRuntime", "createContainer", "startContainer")
-"""Stages whose failure ends the container, in their order."""
-STAGES = (*BEFORE, "poststart", "poststop")
-INSIDE_LOG = "/home/log"
-HOOK = """#!/bin/sh
-log=$1; stage=$2
-{
-  echo "stage $stage"
-  echo "mount $(readlink /proc/self/ns/mnt)"
-  echo "network $(readlink /proc/self/ns/net)"
-  echo "root $(ls -d /home/of-the-container 2>/dev/null)"
-  echo "state $(cat)"
-} >> "$log"
-"""
-
-
-@dataclass(frozen=True)
-class Entry:
-    """What one hook wrote."""
-
-    stage: str
-    mount: str
-    network: str
-    root: str
-    state: dict[str, Any]
-
-
-def entries(log: Path) -> list[Entry]:
-    """In the order in which they were written."""
-    if not log.exists():
-        return []
-    found = []
-    lines = [line.partition(" ")[2] for line in log.read_text().splitlines()]
-    for start in range(0, len(lines), 5):
-        stage, mount, network, root, state = lines[start : start + 5]
-        found.append(Entry(stage, mount, network, root, json.loads(state)))
-    return found
-
-
-class Hooked:
-    """A bundle with a logging hook for each of the stages, and the log on the host."""
-
-    def __init__(self, bundle: Bundle, directory: Path) -> None:
-        self.bundle = bundle
-        self.directory = directory
-        self.log = directory / "log"
-        self.script = directory / "hook"
-        self.write(self.script, HOOK)
-        (bundle.rootfs / "home/of-the-container").touch()
-        bundle.spec["root"]["readonly"] = False
-        bundle.spec["annotations"] = {"org.example.key": "value"}
-        inside = bundle.rootfs / "bin/hook"
-        self.write(inside, HOOK)
-        bundle.spec["hooks"] = {stage: [self.entry(stage)] for stage in STAGES}
-
-    @staticmethod
-    def write(path: Path, text: str) -> None:
-        path.write_text(text)
-        path.chmod(0o755)
-
-    def entry(self, stage: str) -> dict[str, Any]:
-        """startContainer's path and log are the container's, all others the host's."""
-        path, log = ("/bin/hook", INSIDE_LOG) if stage == "startContainer" else (str(self.script), str(self.log))
-        return {"path": path, "args": ["hook", log, stage], "env": ["PATH=/bin:/usr/bin"]}
-
-    def entries(self) -> list[Entry]:
-        """Those of the host's log, then startContainer's."""
-        return entries(self.log) + entries(self.bundle.rootfs / INSIDE_LOG.removeprefix("/"))
-
-    def stages(self) -> list[str]:
-        return [entry.stage for entry in self.entries()]
-
-    def of(self, stage: str) -> Entry:
-        [entry] = [entry for entry in self.entries() if entry.stage == stage]
-        return entry
-
-    def fail(self, stage: str, script: str = "exit 7") -> str:
-        """That stage's hook does this instead. Returns its path."""
-        path = self.bundle.rootfs / "bin/failing" if stage == "startContainer" else self.directory / f"failing-{stage}"
-        self.write(path, f"#!/bin/sh\n{script}\n")
-        shown = "/bin/failing" if stage == "startContainer" else str(path)
-        self.bundle.spec["hooks"][stage] = [{"path": shown}]
-        return shown
-
-
-@pytest.fixture
-def hooked(bundle: Bundle, tmp_path: Path) -> Hooked:
-    directory = tmp_path / "hooks"
-    directory.mkdir()
-    return Hooked(bundle, directory)
 
 
 def test_each_hook_runs_once_with_its_verb(command: Command, hooked: Hooked) -> None:
@@ -239,7 +143,7 @@ def test_a_failing_hook_of_create_fails_create(command: Command, hooked: Hooked,
 def test_a_failing_start_container_hook_fails_start_and_the_program_never_runs(command: Command, hooked: Hooked) -> None:
     hooked.fail("startContainer")
     command("create", "--bundle", hooked.bundle.args("touch", "/home/ran").path, "c").ok()
-    assert engine.refused(command("start", "c")) == "run startContainer hook; it ended with status 7"
+    assert engine.refused(command("start", "c")) == "run startContainer hook 0 /bin/failing; it ended with status 7"
     assert command("state", "c").json["status"] == "stopped"
     assert not (hooked.bundle.rootfs / "home/ran").exists()
     command("delete", "c").ok()

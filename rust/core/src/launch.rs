@@ -17,7 +17,8 @@ use serde_json::json;
 
 use crate::cgroup::Cgroup;
 use crate::error::{Context, Error, Kind, Result};
-use crate::plan::{run_stage, Handed, HookStage, LaunchPlan, Overlay, StatusFile};
+use crate::hooks;
+use crate::plan::{Handed, HookStage, LaunchPlan, Overlay, StatusFile};
 use crate::process::{Lifetime, Process};
 use crate::sys::{self, Clone};
 use crate::watcher::{self, Watched};
@@ -132,6 +133,12 @@ struct Launch<'a> {
     /// A mount that was asked for without a container.
     mount: Option<OwnedFd>,
     watched: Option<Watched>,
+    /// What hooks read that init runs, not yet written.
+    states: Vec<(StatusFile, OwnedFd)>,
+    /// What they wrote.
+    hook_output: Option<hooks::Output>,
+    /// Hooks may have run: whatever fails from here on, poststop hooks undo what they did (runtime.md, "Lifecycle").
+    hooked: bool,
 }
 
 /// What init said last.
@@ -143,7 +150,19 @@ enum Reached {
 
 impl<'a> Launch<'a> {
     fn new(plan: &'a LaunchPlan, lent: &'a Lent<'a>, cgroup: Option<Cgroup>) -> Self {
-        Launch { plan, lent, cgroup, socket: None, child: None, terminal: None, mount: None, watched: None }
+        Launch {
+            plan,
+            lent,
+            cgroup,
+            socket: None,
+            child: None,
+            terminal: None,
+            mount: None,
+            watched: None,
+            states: Vec::new(),
+            hook_output: None,
+            hooked: false,
+        }
     }
 
     fn run(mut self) -> Result<Process> {
@@ -196,11 +215,11 @@ impl<'a> Launch<'a> {
     }
 
     fn pid(&self) -> i32 {
-        self.child.as_ref().map_or(-1, |(pid, _)| *pid)
+        self.child.as_ref().map_or(0, |(pid, _)| *pid)
     }
 
     /// The plan and every descriptor that its steps name.
-    fn hello(&self) -> Result<()> {
+    fn hello(&mut self) -> Result<()> {
         let bytes = self.plan.steps.bytes();
         let file = sys::sealed_file(c"pyrt-plan", bytes, false).op("write the launch plan")?;
         let mut opened: Vec<OwnedFd> = Vec::new();
@@ -236,7 +255,18 @@ impl<'a> Launch<'a> {
                 Handed::Tree { path, recursive, hint } => {
                     open_tree(path, *recursive).map_err(|error| hint.map_or(error.clone(), |hint| error.with_hint(hint)))?
                 }
-                Handed::State(status) => sys::sealed_file(c"state.json", &self.state(*status), false).op("write the state for hooks")?,
+                Handed::State(status) => {
+                    let file = sys::anonymous_file(c"state.json", false).op("write the state for hooks")?;
+                    self.states.push((*status, file.try_clone().op("write the state for hooks")?));
+                    file
+                }
+                Handed::Program { path, operation } => sys::open_path(path).at(operation, path.to_string_lossy())?,
+                Handed::HookOutput => {
+                    let output = hooks::Output::new()?;
+                    let fd = output.as_fd().try_clone_to_owned().op("keep what a hook says")?;
+                    self.hook_output = Some(output);
+                    fd
+                }
                 Handed::StartListener => self.start_listener()?,
                 Handed::Caller => sys::pidfd_open(std::process::id() as i32).op("open the caller's pidfd")?,
             };
@@ -282,7 +312,7 @@ impl<'a> Launch<'a> {
                 }
                 kind::EXECUTING => executing = true,
                 kind::STARTED => return Ok(Reached::Started),
-                kind::FAILED => return Err(self.plan.failure(message)),
+                kind::FAILED => return Err(self.failure(message)),
                 // PID 1 that stays reports the end after the start, never before it.
                 other => return Err(Error::system(format!("understand init (message {other})"), None, Errno::EPROTO)),
             }
@@ -319,7 +349,7 @@ impl<'a> Launch<'a> {
             .op("answer init")
     }
 
-    fn meet(&self, what: u64) -> Result<()> {
+    fn meet(&mut self, what: u64) -> Result<()> {
         match what {
             meet::MAPS => {
                 let Some(maps) = &self.plan.maps else { return Ok(()) };
@@ -330,10 +360,14 @@ impl<'a> Launch<'a> {
                 self.plan.offsets.as_ref().map_or(Ok(()), |offsets| self.write_proc("timens_offsets", &offsets.0, "write timens_offsets"))
             }
             _ => {
-                let state = self.state(StatusFile::Creating);
+                self.hooked = true;
+                for (status, file) in std::mem::take(&mut self.states) {
+                    sys::seal(file.as_fd(), &self.state(status.name())).op("write the state for hooks")?;
+                }
+                let state = self.state(StatusFile::Creating.name());
                 [HookStage::Prestart, HookStage::CreateRuntime]
                     .iter()
-                    .try_for_each(|stage| run_stage(&self.plan.config.spec, *stage, &state))
+                    .try_for_each(|stage| hooks::run_stage(&self.plan.config.spec, *stage, &state))
             }
         }
     }
@@ -373,19 +407,23 @@ impl<'a> Launch<'a> {
     }
 
     /// What a hook reads: runtime.md, "State".
-    fn state(&self, status: StatusFile) -> Vec<u8> {
-        let status = match status {
-            StatusFile::Creating => "creating",
-            StatusFile::Created => "created",
-        };
+    fn state(&self, status: &str) -> Vec<u8> {
         let options = &self.plan.options;
-        let mut state =
-            json!({"ociVersion": crate::oci::VERSION, "id": options.id, "status": status, "pid": self.pid(), "bundle": options.bundle});
+        let version = self.plan.config.spec.version();
+        let mut state = json!({"ociVersion": version, "id": options.id, "status": status, "pid": self.pid(), "bundle": options.bundle});
         let annotations = self.plan.annotations();
         if !annotations.is_empty() {
             state["annotations"] = json!(annotations);
         }
         state.to_string().into_bytes()
+    }
+
+    fn failure(&self, message: Message) -> Error {
+        let error = self.plan.failure(message);
+        match &self.hook_output {
+            Some(output) if self.plan.is_hook(message.step) => output.tell(error),
+            _ => error,
+        }
     }
 
     /// Init is gone without a word: something else ended it.
@@ -428,8 +466,8 @@ impl<'a> Launch<'a> {
     }
 
     /// Nothing stays: the first error is the one that counts.
-    fn undo(self, error: Error) -> Error {
-        if let Some((_, pidfd)) = &self.child {
+    fn undo(mut self, error: Error) -> Error {
+        if let Some((_, pidfd)) = self.child.take() {
             let _ = sys::pidfd_send_signal(pidfd.as_fd(), libc::SIGKILL);
             while !matches!(crate::process::wait_readable(pidfd.as_fd(), None), Ok(true)) {}
             let _ = sys::reap(pidfd.as_fd());
@@ -440,7 +478,14 @@ impl<'a> Launch<'a> {
         if let Some(path) = self.lent.start_socket {
             let _ = std::fs::remove_file(path);
         }
-        error
+        if !self.hooked {
+            return error;
+        }
+        let failures = hooks::run_all(&self.plan.config.spec, HookStage::Poststop, &self.state("stopped"));
+        failures.into_iter().fold(error, |error, failure| {
+            let hint = error.hint.as_ref().map_or(failure.clone(), |hint| format!("{hint}; {failure}"));
+            error.with_hint(hint)
+        })
     }
 }
 

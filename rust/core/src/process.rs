@@ -184,19 +184,6 @@ pub fn end(pidfd: BorrowedFd<'_>) -> std::result::Result<(), Errno> {
     }
 }
 
-/// Waits for a child by pidfd: `None` when the time has passed.
-pub fn wait_child(pid: i32, seconds: f64) -> std::result::Result<Option<()>, Errno> {
-    let pidfd = sys::pidfd_open(pid)?;
-    let deadline = std::time::Instant::now() + Duration::from_secs_f64(seconds);
-    loop {
-        match wait_readable(pidfd.as_fd(), Some(deadline.saturating_duration_since(std::time::Instant::now()))) {
-            Ok(ended) => return Ok(ended.then_some(())),
-            Err(Errno::EINTR) => {}
-            Err(errno) => return Err(errno),
-        }
-    }
-}
-
 /// /proc/PID/stat, field 22 and the state in field 3. The name in field 2 may hold anything, so fields count from its last parenthesis.
 fn stat(pid: i32) -> std::io::Result<(char, u64)> {
     let line = std::fs::read(format!("/proc/{pid}/stat"))?;

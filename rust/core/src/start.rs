@@ -11,6 +11,9 @@ use nix::sys::stat::Mode;
 use pyrt_init::{kind, Message, MESSAGE_SIZE};
 
 use crate::error::{Context, Error, Kind, Result};
+use crate::hooks;
+use crate::oci::Config;
+use crate::plan::HookStage;
 
 /// A socket's path is at most 107 bytes; through its directory's descriptor any is short enough.
 pub struct ShortPath {
@@ -34,8 +37,8 @@ pub fn short_path(path: &Path) -> Result<ShortPath> {
     Ok(ShortPath { path, _directory: directory })
 }
 
-/// Lets the waiting init go on; returns when the program runs.
-pub fn start(socket: &Path) -> Result<()> {
+/// Lets the waiting init go on; returns when the program runs. config: the container's, for the words about a hook that fails.
+pub fn start(socket: &Path, config: &[u8]) -> Result<()> {
     let bound = short_path(socket)?;
     let mut stream = match UnixStream::connect(bound.path()) {
         Ok(stream) => stream,
@@ -46,12 +49,13 @@ pub fn start(socket: &Path) -> Result<()> {
     };
     let go = Message { kind: kind::GO, ..Message::default() };
     stream.write_all(&go.to_bytes()).at("start", socket.to_string_lossy())?;
-    let mut executing = false;
+    let (mut executing, mut waited_in) = (false, None);
     let mut bytes = [0; MESSAGE_SIZE];
     loop {
         match stream.read_exact(&mut bytes) {
             Ok(()) => match Message::from_bytes(&bytes) {
-                message if message.kind == kind::FAILED => return Err(failure(message)),
+                message if message.kind == kind::FAILED => return Err(failure(message, waited_in, config)),
+                message if message.kind == kind::READY => waited_in = Some(message.step),
                 message => executing |= message.kind == kind::EXECUTING,
             },
             // The socket closes at the exec.
@@ -61,10 +65,13 @@ pub fn start(socket: &Path) -> Result<()> {
     }
 }
 
-/// All that can fail after `start`: the startContainer hooks and the execve.
-fn failure(message: Message) -> Error {
-    match (message.errno, message.value) {
-        (0, status) => crate::plan::hook_failed("run startContainer hook", status as i32),
-        (errno, _) => Error::system("start the program", None, Errno::from_raw(errno)),
+/// All that can fail after `start`: the startContainer hooks, which follow the step that waited, and the execve.
+fn failure(message: Message, waited_in: Option<u32>, config: &[u8]) -> Error {
+    let spec = Config::parse(config).map(|config| config.spec).unwrap_or_default();
+    match waited_in.and_then(|step| message.step.checked_sub(step + 1)).map(|index| index as usize) {
+        Some(index) if index < HookStage::StartContainer.of(&spec).len() => {
+            hooks::failed_inside(&spec, HookStage::StartContainer, index, message)
+        }
+        _ => Error::system("start the program", None, Errno::from_raw(message.errno)),
     }
 }

@@ -36,7 +36,7 @@ pub const NODES_MAX: usize = 1024;
 pub mod meet {
     /// Write uid_map and gid_map.
     pub const MAPS: u64 = 1;
-    /// Run the prestart and createRuntime hooks.
+    /// Run the prestart and createRuntime hooks, and write the state that the others read.
     pub const HOOKS: u64 = 2;
     /// Write timens_offsets: init's own file is closed to it, since it is not dumpable.
     pub const OFFSETS: u64 = 3;

@@ -97,8 +97,13 @@ steps! {
     27 Domainname { name: &'a CStr }
     /// Bring `lo` up.
     28 Loopback {}
-    /// Run a hook and wait for it: `state` is its stdin.
-    29 Hook { path: &'a CStr, arguments: List<'a>, environment: List<'a>, state: u64, timeout: u64 }
+    /// Run a hook and wait for it: `state` is its stdin, `output` where it writes, else to the container's own. Its program: by path, and
+    /// where that is not wanted, or closed to us (a user namespace), as the caller opened it.
+    29 Hook {
+        path: &'a CStr, program: u64, by_path: u64, arguments: List<'a>, environment: List<'a>, state: u64, output: u64,
+        /// Seconds; 0 is none.
+        timeout: u64,
+    }
     /// pivot_root(2), and leave nothing of the old root.
     30 Pivot {}
     /// Enter the root without pivot_root(2), for a root file system that cannot be pivoted.

@@ -169,10 +169,10 @@ impl LaunchPlan {
 pub fn run_hooks(py: Python<'_>, config: &[u8], stage: &str, state: &[u8]) -> PyResult<Vec<String>> {
     let config = Config::parse(config).map_err(Raised::from)?;
     py.detach(|| match stage {
-        "poststart" => pyrt_core::plan::run_stage(&config.spec, HookStage::Poststart, state)
+        "poststart" => pyrt_core::hooks::run_stage(&config.spec, HookStage::Poststart, state)
             .map(|()| Vec::new())
             .map_err(|error| Raised::from(error).into()),
-        "poststop" => Ok(pyrt_core::plan::run_all(&config.spec, HookStage::Poststop, state)),
+        "poststop" => Ok(pyrt_core::hooks::run_all(&config.spec, HookStage::Poststop, state)),
         _ => Err(PyValueError::new_err("stage must be \"poststart\" or \"poststop\"")),
     })
 }

@@ -21,9 +21,10 @@ use nix::sys::signal::Signal;
 
 use crate::cgroup::Cgroup;
 use crate::error::{Context, Error, Kind, Result};
+use crate::hooks::{run_all, run_stage};
 use crate::host::HostFacts;
 use crate::oci::{Config, LinuxResources};
-use crate::plan::{run_all, run_stage, HookStage};
+use crate::plan::HookStage;
 use crate::process::{self, Process};
 use crate::sys;
 
@@ -139,7 +140,7 @@ impl Container {
         let lock = self.directory.lock(interrupted)?;
         let state = self.directory.read()?;
         self.require(&state, "start", &[Status::Created], None)?;
-        crate::start::start(&self.directory.start_socket())?;
+        crate::start::start(&self.directory.start_socket(), state.config.get().as_bytes())?;
         self.directory.started()?;
         drop(lock);
         Ok(self.run_poststart(&state)?)

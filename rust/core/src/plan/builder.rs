@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use pyrt_init::{Encoder, List, Step, Words};
 
-use crate::error::{Error, Result};
+use crate::error::{quoted, Error, Result};
 
 /// What init gets as a descriptor. The launch opens each; a step names it by its place.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,8 +30,15 @@ pub enum Handed {
         /// What to do where it is missing.
         hint: Option<&'static str>,
     },
-    /// The container's state in JSON, for a hook's stdin.
+    /// The container's state in JSON, for a hook's stdin; written while init waits in `meet::HOOKS`.
     State(StatusFile),
+    /// A hook's program, as the caller finds it.
+    Program {
+        path: PathBuf,
+        operation: String,
+    },
+    /// The file that gets what hooks write.
+    HookOutput,
     StartListener,
     /// The pidfd of the calling process.
     Caller,
@@ -44,6 +51,15 @@ pub enum Handed {
 pub enum StatusFile {
     Creating,
     Created,
+}
+
+impl StatusFile {
+    pub fn name(self) -> &'static str {
+        match self {
+            StatusFile::Creating => "creating",
+            StatusFile::Created => "created",
+        }
+    }
 }
 
 #[derive(Debug, Default)]
@@ -102,6 +118,19 @@ impl Builder {
 /// A string for the kernel; `at` is where config.json has it.
 pub fn text(value: &str, at: &str) -> Result<CString> {
     CString::new(value).map_err(|_| Error::spec(at, "contains a NUL byte"))
+}
+
+/// Environment variables: environ(7) has them as NAME=VALUE.
+pub fn variables<S: AsRef<str>>(values: impl IntoIterator<Item = S>, at: &str) -> Result<Strings> {
+    let mut strings = Strings::default();
+    for (index, value) in values.into_iter().enumerate() {
+        let value = value.as_ref();
+        if value.find('=').is_none_or(|place| place == 0) {
+            return Err(Error::spec(format!("{at}[{index}]"), format!("{} is not NAME=VALUE", quoted(value))));
+        }
+        strings.push(value, || format!("{at}[{index}]"))?;
+    }
+    Ok(strings)
 }
 
 /// Several strings, for `Step` operands of the type `List`.

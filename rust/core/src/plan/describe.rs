@@ -6,8 +6,9 @@ use pyrt_init::{meet, Message, Step};
 
 use super::builder::shown;
 use super::process::rlimit_number;
-use super::{hooks, LaunchPlan};
+use super::{HookStage, LaunchPlan};
 use crate::error::{words, Error, Kind};
+use crate::hooks;
 
 impl LaunchPlan {
     /// What a FAILED message means.
@@ -18,8 +19,7 @@ impl LaunchPlan {
         };
         match step {
             Step::Find { .. } => self.missing_program(errno),
-            Step::Hook { path, .. } if message.errno == 0 => hooks::failed("run hook", message.value as i32).with_path(shown(path)),
-            Step::Hook { path, .. } => Error::system("run hook", shown(path), errno),
+            Step::Hook { .. } => self.failed_hook(message),
             Step::Limit { resource, .. } => Error::system(format!("set resource limit {}", self.limit_name(resource)), None, errno),
             // Loaded by the last step, which it precedes.
             Step::Execute { .. } if [libc::SYS_seccomp, libc::SYS_capset].contains(&(message.call as i64)) => {
@@ -43,6 +43,21 @@ impl LaunchPlan {
                 Error::system(operation, path, errno)
             }
         }
+    }
+
+    /// createContainer hooks stand in the plan before startContainer hooks, each in its order.
+    fn failed_hook(&self, message: Message) -> Error {
+        let before = (0..message.step).filter(|step| matches!(self.steps.step(*step), Some(Step::Hook { .. }))).count();
+        let early = HookStage::CreateContainer.of(&self.config.spec).len();
+        let (stage, index) = match before.checked_sub(early) {
+            None => (HookStage::CreateContainer, before),
+            Some(index) => (HookStage::StartContainer, index),
+        };
+        hooks::failed_inside(&self.config.spec, stage, index, message)
+    }
+
+    pub(crate) fn is_hook(&self, step: u32) -> bool {
+        matches!(self.steps.step(step), Some(Step::Hook { .. }))
     }
 
     fn pids_limit(&self) -> Option<i64> {

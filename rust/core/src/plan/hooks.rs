@@ -1,15 +1,15 @@
-//! POSIX-platform hooks (config.md): which run where. Those of the runtime namespace are run by the caller, the others by init.
-
-use std::io::Write;
-use std::os::unix::process::{CommandExt, ExitStatusExt};
-use std::process::{Command, Stdio};
+//! POSIX-platform hooks (config.md): which run where. Those of the runtime namespace are run by the caller (`crate::hooks`), the others by
+//! init: createContainer's programs are opened by the caller and run in the container's namespaces, startContainer's are the container's.
 
 use oci_spec::runtime::{Hook, Spec};
-use pyrt_init::{meet, Step};
+use pyrt_init::{meet, Step, NO_FD};
 
-use super::builder::{text, Builder, Handed, StatusFile, Strings};
-use crate::error::{Context, Error, Kind, Result};
+use super::builder::{text, variables, Builder, Handed, StatusFile, Strings};
+use crate::error::{Error, Result};
 use crate::oci::plain_path;
+
+/// Seconds that init can count; longer ones are longer than any machine runs.
+const TIMEOUT_LIMIT: u64 = u32::MAX as u64;
 
 /// The six, by the caller's name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,6 +23,16 @@ pub enum HookStage {
 }
 
 impl HookStage {
+    /// In the order in which they run.
+    pub const ALL: [HookStage; 6] = [
+        HookStage::Prestart,
+        HookStage::CreateRuntime,
+        HookStage::CreateContainer,
+        HookStage::StartContainer,
+        HookStage::Poststart,
+        HookStage::Poststop,
+    ];
+
     pub fn name(self) -> &'static str {
         match self {
             HookStage::Prestart => "prestart",
@@ -32,6 +42,16 @@ impl HookStage {
             HookStage::Poststart => "poststart",
             HookStage::Poststop => "poststop",
         }
+    }
+
+    /// What an error says was tried.
+    pub fn operation(self, index: usize) -> String {
+        format!("run {} hook {index}", self.name())
+    }
+
+    /// Where config.json has a hook of it.
+    fn place(self, index: usize) -> String {
+        format!("hooks.{}[{index}]", self.name())
     }
 
     pub fn of(self, spec: &Spec) -> &[Hook] {
@@ -49,105 +69,76 @@ impl HookStage {
     }
 }
 
-/// prestart and createRuntime (by the caller, while init waits), then createContainer: all before the pivot, so that paths are the host's.
-pub fn before_pivot(steps: &mut Builder, spec: &Spec) -> Result<()> {
-    let outside = [HookStage::Prestart, HookStage::CreateRuntime];
-    for stage in [
-        HookStage::Prestart,
-        HookStage::CreateRuntime,
-        HookStage::CreateContainer,
-        HookStage::StartContainer,
-        HookStage::Poststart,
-        HookStage::Poststop,
-    ] {
-        for (index, hook) in stage.of(spec).iter().enumerate() {
-            plain_path(hook.path(), &format!("hooks.{}[{index}].path", stage.name()))?;
-            if hook.timeout().is_some_and(|timeout| timeout <= 0) {
-                return Err(Error::spec(format!("hooks.{}[{index}].timeout", stage.name()), "must be above 0"));
-            }
-        }
-    }
-    if outside.iter().any(|stage| !stage.of(spec).is_empty()) {
+/// What init runs before the pivot: the caller's prestart and createRuntime hooks, while it waits, then createContainer.
+///
+/// `host_paths`: whether init sees the caller's mounts, so that a path leads it where it leads the caller.
+pub fn before_pivot(steps: &mut Builder, spec: &Spec, host_paths: bool) -> Result<()> {
+    HookStage::ALL.iter().try_for_each(|stage| check(spec, *stage))?;
+    let early = [HookStage::Prestart, HookStage::CreateRuntime, HookStage::CreateContainer, HookStage::StartContainer];
+    // For the last two too: what they read names the process that only now is known (a second clone with given namespaces).
+    if early.iter().any(|stage| !stage.of(spec).is_empty()) {
         steps.push(Step::Meet { what: meet::HOOKS });
     }
-    inside(steps, spec, HookStage::CreateContainer, StatusFile::Creating)
+    inside(steps, spec, HookStage::CreateContainer, StatusFile::Creating, |steps, path, operation| {
+        let program = steps.hand(Handed::Program { path: path.into(), operation });
+        let output = steps.hand(Handed::HookOutput);
+        Program { program, by_path: host_paths, output }
+    })
 }
 
-/// startContainer: after `start`, in the container's own root.
+/// startContainer: after `start`, in the container's own root, to the container's own stdout and stderr.
 pub fn before_start(steps: &mut Builder, spec: &Spec) -> Result<()> {
-    inside(steps, spec, HookStage::StartContainer, StatusFile::Created)
+    inside(steps, spec, HookStage::StartContainer, StatusFile::Created, |_, _, _| Program { program: NO_FD, by_path: true, output: NO_FD })
 }
 
-fn inside(steps: &mut Builder, spec: &Spec, stage: HookStage, status: StatusFile) -> Result<()> {
+/// How init finds a hook's program, and where that writes to.
+struct Program {
+    program: u64,
+    by_path: bool,
+    output: u64,
+}
+
+fn inside(
+    steps: &mut Builder,
+    spec: &Spec,
+    stage: HookStage,
+    status: StatusFile,
+    mut program: impl FnMut(&mut Builder, &str, String) -> Program,
+) -> Result<()> {
     for (index, hook) in stage.of(spec).iter().enumerate() {
-        let at = format!("hooks.{}[{index}]", stage.name());
+        let at = stage.place(index);
         let path = hook.path().to_str().ok_or_else(|| Error::spec(format!("{at}.path"), "is not UTF-8"))?;
         let state = steps.hand(Handed::State(status));
+        let Program { program, by_path, output } = program(steps, path, stage.operation(index));
         let arguments = match hook.args() {
             Some(args) if !args.is_empty() => Strings::collect(args, &format!("{at}.args"))?,
             _ => Strings::collect([path], &format!("{at}.args"))?,
         };
         let environment = Strings::collect(hook.env().iter().flatten(), &format!("{at}.env"))?;
-        let timeout = hook.timeout().map_or(0, i64::unsigned_abs);
-        steps.push(Step::Hook { path: &text(path, &at)?, arguments: arguments.list(), environment: environment.list(), state, timeout });
+        steps.push(Step::Hook {
+            path: &text(path, &at)?,
+            program,
+            by_path: u64::from(by_path),
+            arguments: arguments.list(),
+            environment: environment.list(),
+            state,
+            output,
+            timeout: hook.timeout().map_or(0, |seconds| seconds.unsigned_abs().min(TIMEOUT_LIMIT)),
+        });
     }
     Ok(())
 }
 
-/// Runs a stage of the runtime namespace, one hook after the other, with `state` on stdin; the first failure ends it.
-pub fn run_stage(spec: &Spec, stage: HookStage, state: &[u8]) -> Result<()> {
-    stage.of(spec).iter().enumerate().try_for_each(|(index, hook)| run(hook, &format!("run {} hook {index}", stage.name()), state))
-}
-
-/// As `run_stage`, but every hook runs, and failures come back as words: runtime.md's rule for poststop.
-pub fn run_all(spec: &Spec, stage: HookStage, state: &[u8]) -> Vec<String> {
-    let failure = |(index, hook)| run(hook, &format!("run {} hook {index}", stage.name()), state).err();
-    stage.of(spec).iter().enumerate().filter_map(failure).map(|error| error.to_string()).collect()
-}
-
-fn run(hook: &Hook, operation: &str, state: &[u8]) -> Result<()> {
-    let path = hook.path().display().to_string();
-    let mut command = Command::new(hook.path());
-    if let Some([name, args @ ..]) = hook.args().as_deref() {
-        command.arg0(name).args(args);
+/// What a hook says is wrong before anything is made, whoever runs it.
+fn check(spec: &Spec, stage: HookStage) -> Result<()> {
+    for (index, hook) in stage.of(spec).iter().enumerate() {
+        let at = stage.place(index);
+        plain_path(hook.path(), &format!("{at}.path"))?;
+        Strings::collect(hook.args().iter().flatten(), &format!("{at}.args"))?;
+        variables(hook.env().iter().flatten(), &format!("{at}.env"))?;
+        if hook.timeout().is_some_and(|timeout| timeout <= 0) {
+            return Err(Error::spec(format!("{at}.timeout"), "must be above 0"));
+        }
     }
-    command.env_clear().stdin(Stdio::piped());
-    for variable in hook.env().iter().flatten() {
-        let (name, value) = variable.split_once('=').unwrap_or((variable, ""));
-        command.env(name, value);
-    }
-    crate::sys::start_clean(&mut command);
-    let mut child = command.spawn().at(operation, &path)?;
-    if let Some(mut stdin) = child.stdin.take() {
-        // A hook need not read its state: one that closes stdin early is fine.
-        let _ = stdin.write_all(state);
-    }
-    let status = match hook.timeout() {
-        None => child.wait().at(operation, &path)?,
-        Some(seconds) => match crate::process::wait_child(child.id() as i32, seconds as f64).at(operation, &path)? {
-            Some(()) => child.wait().at(operation, &path)?,
-            None => {
-                child.kill().at(operation, &path)?;
-                child.wait().at(operation, &path)?;
-                return Err(Error {
-                    hint: Some(format!("it did not end within {seconds} s")),
-                    ..Error::system(operation, path, nix::errno::Errno::ETIMEDOUT)
-                });
-            }
-        },
-    };
-    if status.success() {
-        return Ok(());
-    }
-    Err(failed(operation, status.into_raw()).with_path(path))
-}
-
-/// A hook that ended badly, by its wait status.
-pub(crate) fn failed(operation: &str, status: i32) -> Error {
-    let status = std::process::ExitStatus::from_raw(status);
-    let how = match (status.code(), status.signal()) {
-        (Some(code), _) => format!("it ended with status {code}"),
-        (None, signal) => format!("signal {} ended it", signal.unwrap_or(0)),
-    };
-    Error::new(Kind::System, operation).with_hint(how)
+    Ok(())
 }

@@ -23,8 +23,7 @@ use std::path::{Path, PathBuf};
 
 pub use builder::{Handed, StatusFile};
 pub use exec::Joined;
-pub(crate) use hooks::failed as hook_failed;
-pub use hooks::{run_all, run_stage, HookStage};
+pub use hooks::HookStage;
 pub use namespaces::{IdMap, Offsets};
 pub(crate) use root::{escaped, SCRATCH_SIZE};
 
@@ -136,7 +135,7 @@ impl LaunchPlan {
         if terminal {
             process::terminal(&mut steps, &config.spec, true)?;
         }
-        hooks::before_pivot(&mut steps, &config.spec)?;
+        hooks::before_pivot(&mut steps, &config.spec, spaces.new_mount())?;
         if spaces.new_mount() {
             root::enter(&mut steps, &config.spec, &options)?;
         }

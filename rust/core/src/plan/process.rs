@@ -4,7 +4,7 @@ use nix::libc;
 use oci_spec::runtime::{PosixRlimitType, Process, Spec};
 use pyrt_init::{Step, NO_FD};
 
-use super::builder::{text, Builder, Handed, Numbers, Strings};
+use super::builder::{text, variables, Builder, Handed, Numbers, Strings};
 use super::hooks;
 use super::namespaces::Namespaces;
 use super::seccomp::{self, Sets};
@@ -137,7 +137,7 @@ fn identity(steps: &mut Builder, config: &Config, process: &Process, spaces: &Na
 
 /// process.env and what the caller adds. A variable without HOME gets none from us: the spec leaves it to whoever wrote the config.
 fn environment(process: &Process, options: &Options) -> Result<Strings> {
-    Strings::collect(process.env().iter().flatten().chain(&options.env), "process.env")
+    variables(process.env().iter().flatten().chain(&options.env), "process.env")
 }
 
 /// Where the program may be: process.args[0] itself where it has a slash, else each directory of the container's own PATH.

@@ -5,7 +5,7 @@ mod clone;
 mod per_process;
 
 use std::ffi::{CStr, CString};
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::path::Path;
 
 use nix::errno::Errno;
@@ -39,6 +39,11 @@ pub fn open_tree(path: &Path, recursive: bool) -> Result<OwnedFd> {
     let flags = OPEN_TREE_CLONE | libc::O_CLOEXEC | if recursive { libc::AT_RECURSIVE } else { 0 };
     // SAFETY: `path` lives past the call.
     owned(unsafe { libc::syscall(libc::SYS_open_tree, libc::AT_FDCWD, path.as_ptr(), flags) })
+}
+
+/// A file to look at and to execute, no more: open(2) with O_PATH.
+pub fn open_path(path: &Path) -> Result<OwnedFd> {
+    nix::fcntl::open(path, nix::fcntl::OFlag::O_PATH | nix::fcntl::OFlag::O_CLOEXEC, nix::sys::stat::Mode::empty())
 }
 
 /// A new file system, mounted nowhere: fsopen(2), fsconfig(2), fsmount(2).
@@ -178,6 +183,13 @@ pub fn namespace_flag(fd: BorrowedFd<'_>) -> Result<u64> {
 
 /// An anonymous file with this content, which nobody can change any more.
 pub fn sealed_file(name: &CStr, content: &[u8], executable: bool) -> Result<OwnedFd> {
+    let file = anonymous_file(name, executable)?;
+    seal(file.as_fd(), content)?;
+    Ok(file)
+}
+
+/// An anonymous file: memfd_create(2).
+pub fn anonymous_file(name: &CStr, executable: bool) -> Result<OwnedFd> {
     const MFD_EXEC: libc::c_uint = 0x10;
     const MFD_NOEXEC_SEAL: libc::c_uint = 0x8;
     let flags = libc::MFD_CLOEXEC | libc::MFD_ALLOW_SEALING;
@@ -186,19 +198,22 @@ pub fn sealed_file(name: &CStr, content: &[u8], executable: bool) -> Result<Owne
         owned(unsafe { libc::syscall(libc::SYS_memfd_create, name.as_ptr(), flags | more) })
     };
     // Before 6.3 there was no saying, and every memfd could be executed.
-    let file = match create(if executable { MFD_EXEC } else { MFD_NOEXEC_SEAL }) {
+    match create(if executable { MFD_EXEC } else { MFD_NOEXEC_SEAL }) {
         Err(Errno::EINVAL) => create(0),
         other => other,
-    }?;
+    }
+}
+
+/// Writes all that an anonymous file will ever hold.
+pub fn seal(file: BorrowedFd<'_>, content: &[u8]) -> Result<()> {
     let mut rest = content;
     while !rest.is_empty() {
-        let count = nix::unistd::write(&file, rest)?;
+        let count = nix::unistd::write(file, rest)?;
         rest = &rest[count..];
     }
     let seals = libc::F_SEAL_SEAL | libc::F_SEAL_SHRINK | libc::F_SEAL_GROW | libc::F_SEAL_WRITE;
     // SAFETY: no pointers.
-    checked(libc::c_long::from(unsafe { libc::fcntl(file.as_raw_fd(), libc::F_ADD_SEALS, seals) }))?;
-    Ok(file)
+    checked(libc::c_long::from(unsafe { libc::fcntl(file.as_raw_fd(), libc::F_ADD_SEALS, seals) })).map(drop)
 }
 
 /// The mount that a path lies on, by the number in /proc/self/mountinfo; symbolic links are not followed.

@@ -110,7 +110,16 @@ impl Init {
             Step::Hostname { name } => sys::sethostname(name),
             Step::Domainname { name } => sys::setdomainname(name),
             Step::Loopback {} => sys::loopback_up(),
-            Step::Hook { path, arguments, environment, state, timeout } => hook::run(self.fd(state), path, arguments, environment, timeout),
+            Step::Hook { path, program, by_path, arguments, environment, state, output, timeout } => hook::run(hook::Hook {
+                path,
+                program: self.given(program),
+                by_path: by_path != 0,
+                arguments,
+                environment,
+                state: self.fd(state),
+                output: self.given(output),
+                timeout,
+            }),
             Step::Pivot {} => root::pivot(self),
             Step::Chroot {} => root::change(self),
             Step::Terminal { columns, rows, uid, gid, console } => {
@@ -142,7 +151,7 @@ impl Init {
             }
             Step::Directory { path } => program::directory(path),
             Step::Find { candidates } => program::find(self, candidates),
-            Step::AwaitStart { listener } => program::await_start(self, self.fd(listener)),
+            Step::AwaitStart { listener } => program::await_start(self, index, self.fd(listener)),
             Step::Keep { fds } => program::keep(self, fds),
             Step::Filter { program, flags, key, privileged, effective, permitted, inheritable } => {
                 let sets = sys::Capabilities { effective, permitted, inheritable };

@@ -51,7 +51,7 @@ fn executable(path: &CStr) -> Result<()> {
 }
 
 /// From here on the caller of `create` is free to end; whoever calls `start` connects, and gets the reports instead.
-pub fn await_start(init: &mut Init, listener: i32) -> Result<()> {
+pub fn await_start(init: &mut Init, step: u32, listener: i32) -> Result<()> {
     init.send(Message { kind: kind::READY, ..Message::default() })?;
     sys::close(init.socket);
     loop {
@@ -63,7 +63,8 @@ pub fn await_start(init: &mut Init, listener: i32) -> Result<()> {
         sys::close(init.socket);
     }
     sys::close(listener);
-    Ok(())
+    // From where steps count, for whoever has no plan at hand.
+    init.send(Message { kind: kind::READY, step, ..Message::default() })
 }
 
 pub fn keep(init: &mut Init, fds: Words<'_>) -> Result<()> {

@@ -267,6 +267,13 @@ pub fn faccess_execute(path: &CStr) -> Result<()> {
     call!(__NR_faccessat2, AT_FDCWD, path.as_ptr(), X_OK, AT_EACCESS).map(drop)
 }
 
+/// The same of a descriptor's file.
+pub fn faccess_execute_at(fd: i32) -> Result<()> {
+    const X_OK: u32 = 1;
+    const AT_EACCESS: u32 = 0x200;
+    call!(__NR_faccessat2, fd, c"".as_ptr(), X_OK, AT_EACCESS | AT_EMPTY_PATH).map(drop)
+}
+
 /// Mode and, for a device, its number as makedev(3) has it.
 pub struct Status {
     pub mode: u32,
@@ -440,6 +447,11 @@ pub fn fork(flags: u64, cgroup: Option<i32>) -> Result<Option<Child>> {
     }
 }
 
+/// Makes the calling process the leader of a group of its own.
+pub fn process_group() -> Result<()> {
+    call!(__NR_setpgid, 0, 0).map(drop)
+}
+
 pub fn setsid() -> Result<()> {
     call!(__NR_setsid).map(drop)
 }
@@ -568,6 +580,14 @@ pub fn execve(path: &CStr, arguments: &Pointers, environment: &Pointers) -> Fail
         Err(failure) => failure,
         // execve does not return when it succeeds.
         Ok(_) => Failure { call: __NR_execve, errno: 0, status: 0 },
+    }
+}
+
+/// execveat(2) of a descriptor.
+pub fn execute_descriptor(fd: i32, arguments: &Pointers, environment: &Pointers) -> Failure {
+    match call!(__NR_execveat, fd, c"".as_ptr(), arguments.start, environment.start, AT_EMPTY_PATH) {
+        Err(failure) => failure,
+        Ok(_) => Failure { call: __NR_execveat, errno: 0, status: 0 },
     }
 }
 
