@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -130,8 +131,8 @@ def runtime(root_dir: Path) -> pyrt.Runtime:
 
 @pytest.fixture
 def running(runtime: pyrt.Runtime, bundle: Bundle) -> Iterator[pyrt.Container]:
-    """A started container named "running" whose process sleeps; deleted at the end."""
-    container = runtime.create("running", bundle=bundle.args("sleep", "1000").path)
+    """A started container whose process sleeps; deleted at the end. Its id is this test run's own, as the cgroup at the root is."""
+    container = runtime.create(f"running-{os.getpid()}", bundle=bundle.args("sleep", "1000").path)
     container.start()
     yield container
     container.delete(force=True)

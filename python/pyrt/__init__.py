@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from pyrt.popen import Popen as Popen
     from pyrt.process import CompletedProcess as CompletedProcess
     from pyrt.process import run as run
+    from pyrt.report import ExitReport as ExitReport
     from pyrt.rlimits import Rlimit as Rlimit
     from pyrt.runtime import Runtime as Runtime
     from pyrt.spec import Spec as Spec
@@ -68,6 +69,7 @@ _MODULES = {
     "namespaces": ("Namespace", "Namespaces"),
     "popen": ("Popen",),
     "process": ("CompletedProcess", "run"),
+    "report": ("ExitReport",),
     "rlimits": ("Rlimit",),
     "runtime": ("Runtime",),
     "spec": ("Spec", "default_spec"),
@@ -81,6 +83,7 @@ __all__ = [
     "Popen",
     "CompletedProcess",
     "Cause",
+    "ExitReport",
     "Usage",
     "PIPE",
     "STDOUT",

@@ -192,6 +192,8 @@ class Container:
     @property
     def exit_status(self) -> int | None:
         """What `record_exit` recorded, in whichever process."""
+    def remains(self) -> tuple[dict[str, int | None], bytes] | None:
+        """What it had used (`Cgroup.usage`), and its config.json, where this process made it and has deleted it."""
     def exists(self) -> bool: ...
     def status(self) -> Literal["creating", "created", "running", "paused", "stopped"]: ...
     def state(self) -> dict[str, Any]:
@@ -245,8 +247,8 @@ class Cgroup:
     def kill(self) -> None:
         """SIGKILL to all, and wait until it is empty."""
     def usage(self) -> dict[str, int | None]:
-        """cpu_usec, cpu_user_usec, cpu_system_usec, memory_bytes, memory_peak_bytes, swap_bytes, memory_limit_bytes, oom_kills, pids, pids_peak,
-        pids_limit_hits, io_read_bytes, io_write_bytes. None where no joined controller counts it."""
+        """cpu_usec, cpu_user_usec, cpu_system_usec, memory_bytes, memory_peak_bytes, swap_bytes, memory_limit_bytes, memory_limit_hits,
+        oom_kills, pids, pids_peak, pids_limit, pids_limit_hits, io_read_bytes, io_write_bytes. None where no joined controller counts it."""
     def statistics(self) -> dict[str, Any]:
         """All that is counted: cpu, memory, pids, io, hugetlb, rdma, pressure, with the fields of `pyrt.statistics`; None where nothing counts it."""
     def remove(self) -> None:

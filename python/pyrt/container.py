@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from pyrt.limits import Limits
     from pyrt.options import ExecOptions, StrPath
     from pyrt.process import CompletedProcess
+    from pyrt.report import ExitReport
     from pyrt.statistics import Statistics
     from pyrt.stdio import File
 
@@ -44,6 +45,7 @@ class Container:
         self._terminal = terminal
         self._exit_status: int | None = None
         self._exit_unknown: str | None = None
+        self._max_rss_bytes: int | None = None
         self.warnings = []
 
     def __repr__(self) -> str:
@@ -210,6 +212,23 @@ class Container:
             raise HostError(f"cannot {purpose} container {self.id}: it has no cgroup")
         return group
 
+    def exit_report(self) -> "ExitReport":
+        """How it ended, why, and what it had used. The process that created it may ask after its deletion too; others only before.
+
+        Raises InvalidState unless it has ended, NotFound.
+        """
+        from pyrt.report import ExitReport
+
+        remains = self._native.remains()
+        if remains is not None:
+            counters, config = remains
+            return ExitReport(self._exit_status, self._max_rss_bytes, counters, config)
+        self._native.require("report the end of", ("stopped",))
+        status = self.wait()
+        group = self._native.cgroup()
+        largest = None if self._process is None else self._process.max_rss_bytes
+        return ExitReport(status, largest, {} if group is None else group.usage(), self._native.config())
+
     def delete(self, force: bool = False) -> None:
         """Remove its cgroups, run its poststop hooks, remove its state.
 
@@ -226,6 +245,7 @@ class Container:
             status = None  # somebody else in this process took it
         if status is not None:
             self._exit_status = status
+        self._max_rss_bytes = process.max_rss_bytes
         # Whoever keeps this object longer keeps no descriptor.
         self._process = None
         process.close()

@@ -83,12 +83,15 @@ class Exchange:
 
     def cause(self, returncode: int, usage: "Usage") -> str:
         """The name of the Cause: first what pyrt did, then what the kernel did to the command itself, then the command."""
-        if self.ended_by is not None:
-            return self.ended_by
-        if returncode == -SIGKILL and usage.oom_kills:
-            return "OOM"
-        if returncode == -SIGSYS and self.filtered:
-            return "SECCOMP"
-        if returncode != 0 and usage.pids_limit_hits:
-            return "PIDS"
-        return "SIGNALED" if returncode < 0 else "EXITED"
+        return self.ended_by or cause_of(returncode, usage, filtered=self.filtered)
+
+
+def cause_of(returncode: int, usage: "Usage", *, filtered: bool) -> str:
+    """The name of the Cause of an end that pyrt did not bring about. filtered: whether it ran under a seccomp profile."""
+    if returncode == -SIGKILL and usage.oom_kills:
+        return "OOM"
+    if returncode == -SIGSYS and filtered:
+        return "SECCOMP"
+    if returncode != 0 and usage.pids_limit_hits:
+        return "PIDS"
+    return "SIGNALED" if returncode < 0 else "EXITED"

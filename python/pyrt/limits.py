@@ -168,9 +168,11 @@ _CONTROLLER_OF = {
     "memory_peak_bytes": "memory",
     "swap_bytes": "memory (with swap accounting)",
     "memory_limit_bytes": "memory",
+    "memory_limit_hits": "memory",
     "oom_kills": "memory",
     "pids": "pids",
     "pids_peak": "pids",
+    "pids_limit": "pids",
     "pids_limit_hits": "pids",
     "io_read_bytes": "io",
     "io_write_bytes": "io",
@@ -181,7 +183,9 @@ class Usage:
     """What a container or cgroup has used. None where no joined controller counts it; `reason` says which one is missing.
 
     cpu_usec, cpu_user_usec, cpu_system_usec: microseconds. memory_bytes, memory_peak_bytes, swap_bytes, memory_limit_bytes: bytes.
-    oom_kills, pids_limit_hits: how often. pids, pids_peak: processes and threads. io_read_bytes, io_write_bytes: bytes.
+    memory_limit_hits: how often its own limit held memory back. oom_kills: processes that the kernel killed, for that limit or one above.
+    pids, pids_peak, pids_limit: processes and threads. pids_limit_hits: forks that failed. io_read_bytes, io_write_bytes: bytes. The
+    limits are None also where there is none.
     max_rss_bytes: the largest resident set of any one process in it; of a container, known once it has ended.
     """
 
@@ -194,9 +198,11 @@ class Usage:
     memory_peak_bytes: int | None
     swap_bytes: int | None
     memory_limit_bytes: int | None
+    memory_limit_hits: int | None
     oom_kills: int | None
     pids: int | None
     pids_peak: int | None
+    pids_limit: int | None
     pids_limit_hits: int | None
     io_read_bytes: int | None
     io_write_bytes: int | None
@@ -213,6 +219,8 @@ class Usage:
             return None
         if name == "max_rss_bytes":
             return "known only of a container that has ended"
+        if (name == "memory_limit_bytes" and self.memory_bytes is not None) or (name == "pids_limit" and self.pids is not None):
+            return "it has no limit of its own"
         return f"no {_CONTROLLER_OF[name]} controller that was joined counts it"
 
     def _counters(self) -> dict[str, int | None]:

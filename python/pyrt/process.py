@@ -88,6 +88,13 @@ class CompletedProcess(Generic[Output]):
 
         return Cause[self._cause]
 
+    @property
+    def explanation(self) -> str:
+        """The cause in words, with its figures: limit and peak where the kernel ended it for memory."""
+        from pyrt.causes import explain
+
+        return explain(self.cause, self.returncode, self.usage)
+
     def check_returncode(self) -> None:
         """Raise ContainerFailed (also a subprocess.CalledProcessError) unless the return code is 0."""
         if self.returncode:

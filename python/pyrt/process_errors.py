@@ -41,13 +41,20 @@ class ContainerFailed(Error, subprocess.CalledProcessError):
 
     def __init__(self, returncode: int, cmd: Any, output: Any = None, stderr: Any = None, *, result: Any = None) -> None:
         how = f"was ended by signal {-returncode}" if returncode < 0 else f"failed with exit status {returncode}"
-        Error.__init__(self, f"{_name(cmd)} {how}")
+        Error.__init__(self, f"{_name(cmd)} {how}", hint=_explanation(result))
         self.args = (returncode, cmd, output, stderr)
         self.returncode = returncode
         self.cmd = cmd
         self.output = output
         self.stderr = stderr
         self.result = result
+
+
+def _explanation(result: Any) -> str | None:
+    """What the status does not show: that the kernel did it, and the figures."""
+    from pyrt.causes import TOLD
+
+    return result.explanation if result is not None and result.cause in TOLD else None
 
 
 def _name(cmd: Any) -> str:

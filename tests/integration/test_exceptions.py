@@ -103,11 +103,11 @@ def test_a_container_that_is_not_there_is_a_lookup_error(runtime: pyrt.Runtime) 
 
 def test_an_id_in_use_is_already_exists(running: pyrt.Container, runtime: pyrt.Runtime, bundle: Bundle) -> None:
     with pytest.raises(pyrt.AlreadyExists, match="container with given ID already exists: running"):
-        runtime.create("running", bundle=bundle.path)
+        runtime.create(running.id, bundle=bundle.path)
 
 
 def test_a_verb_in_the_wrong_state_names_both_states(running: pyrt.Container) -> None:
-    with pytest.raises(pyrt.InvalidState, match="cannot start container running: it is running, not created"):
+    with pytest.raises(pyrt.InvalidState, match=f"cannot start container {running.id}: it is running, not created"):
         running.start()
     with pytest.raises(pyrt.InvalidState, match="cannot delete container running: it is running, not created or stopped; kill it first"):
         running.delete()

@@ -62,7 +62,7 @@ def test_a_timeout_kills_what_was_executed_and_not_the_container(running: pyrt.C
 
 def test_exec_into_a_paused_container_is_refused(running: pyrt.Container) -> None:
     running.pause()
-    with pytest.raises(pyrt.InvalidState, match="cannot exec in container running: it is paused, not created or running; resume it first"):
+    with pytest.raises(pyrt.InvalidState, match=f"cannot exec in container {running.id}: it is paused, not created or running; resume it first"):
         running.exec(["true"])
     running.resume()
 
@@ -83,16 +83,16 @@ def test_an_unknown_option_is_a_type_error(running: pyrt.Container) -> None:
 
 
 def test_the_command_gives_the_status_of_what_it_executed(running: pyrt.Container, command: Command) -> None:
-    assert command("exec", "running", "sh", "-c", "exit 7").status == 7
-    assert command("exec", "running", "sh", "-c", "kill -9 $$").status == 128 + 9
+    assert command("exec", running.id, "sh", "-c", "exit 7").status == 7
+    assert command("exec", running.id, "sh", "-c", "kill -9 $$").status == 128 + 9
 
 
 def test_all_after_the_id_is_the_commands(running: pyrt.Container, command: Command) -> None:
-    assert command("exec", "-e", "A=1", "running", "sh", "-c", 'echo $A "$@"', "-", "-e", "--cwd").ok().stdout == "1 -e --cwd\n"
+    assert command("exec", "-e", "A=1", running.id, "sh", "-c", 'echo $A "$@"', "-", "-e", "--cwd").ok().stdout == "1 -e --cwd\n"
 
 
 def test_failures_of_exec_itself_are_255(running: pyrt.Container, command: Command) -> None:
-    done = command("exec", "running", "nosuch")
+    done = command("exec", running.id, "nosuch")
     assert done.status == 255
     assert 'exec: "nosuch": executable file not found in $PATH' in done.stderr
     assert command("exec", "missing", "true").status == 255
@@ -100,26 +100,26 @@ def test_failures_of_exec_itself_are_255(running: pyrt.Container, command: Comma
 
 def test_flags_say_who_and_where(running: pyrt.Container, command: Command) -> None:
     script = "id; pwd; grep NoNew /proc/self/status"
-    done = command("exec", "--user", "1000:2000", "-g", "3000", "--cwd", "/tmp", "--no-new-privs", "running", "sh", "-c", script)
+    done = command("exec", "--user", "1000:2000", "-g", "3000", "--cwd", "/tmp", "--no-new-privs", running.id, "sh", "-c", script)
     assert re.sub(r"\(\w+\)", "", done.ok().stdout).split() == ["uid=1000", "gid=2000", "groups=3000", "/tmp", "NoNewPrivs:", "1"]
 
 
 def test_a_detached_command_leaves_its_pid(running: pyrt.Container, command: Command, tmp_path: Path) -> None:
     process = tmp_path / "process.json"
     process.write_text('{"cwd": "/", "user": {"uid": 0, "gid": 0}, "args": ["sleep", "500"], "env": ["PATH=/bin"]}')
-    command("exec", "--pid-file", tmp_path / "pid", "--process", process, "--detach", "running").ok()
+    command("exec", "--pid-file", tmp_path / "pid", "--process", process, "--detach", running.id).ok()
     pid = int((tmp_path / "pid").read_text())
     assert Path(f"/proc/{pid}/cmdline").read_bytes() == b"sleep\x00500\x00"
     assert namespaces(pid) == namespaces(running.pid)
 
 
 def test_a_terminal_is_the_containers_own(running: pyrt.Container, command: Command) -> None:
-    done = command("exec", "--tty", "running", "sh", "-c", "tty")
+    done = command("exec", "--tty", running.id, "sh", "-c", "tty")
     assert (done.status, done.stdout.strip()) == (0, "/dev/pts/0"), done.stderr
 
 
 def test_a_sub_cgroup_that_is_missing_is_named(running: pyrt.Container, command: Command) -> None:
-    done = command("exec", "--cgroup", "nosuch", "running", "true")
+    done = command("exec", "--cgroup", "nosuch", running.id, "true")
     assert done.status == 255
     assert "join cgroup" in done.stderr
     assert "nosuch: no such file or directory (ENOENT)" in done.stderr

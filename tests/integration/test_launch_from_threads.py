@@ -135,7 +135,7 @@ def test_a_forked_child_cannot_end_its_parent_s_container(runtime: pyrt.Runtime,
         finally:
             os._exit(1)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
-    assert runtime.get("running").status == "running"
+    assert runtime.get(running.id).status == "running"
 
 
 def test_a_wait_in_one_thread_does_not_hold_up_another(running: pyrt.Container) -> None:

@@ -346,7 +346,7 @@ def test_the_library_goes_the_same_way(runtime: pyrt.Runtime, bundle: Bundle) ->
 
 
 def test_another_handle_sees_the_same_container(runtime: pyrt.Runtime, running: pyrt.Container) -> None:
-    other = runtime.get("running")
+    other = runtime.get(running.id)
     assert (other.status, other.pid, other.bundle) == ("running", running.pid, running.bundle)
     other.kill("KILL")
     assert running.wait(timeout=SOON) == -signal.SIGKILL
@@ -374,7 +374,7 @@ def test_the_library_takes_signals_as_the_command_does(runtime: pyrt.Runtime, bu
 
 
 def test_the_library_names_both_states(running: pyrt.Container) -> None:
-    with pytest.raises(pyrt.InvalidState, match="cannot start container running: it is running, not created"):
+    with pytest.raises(pyrt.InvalidState, match=f"cannot start container {running.id}: it is running, not created"):
         running.start()
     with pytest.raises(pyrt.InvalidState, match="cannot delete container running: it is running, not created or stopped"):
         running.delete()

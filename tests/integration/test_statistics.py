@@ -70,7 +70,7 @@ def test_live_stats_end_with_the_container(running: pyrt.Container) -> None:
     assert second.cpu is not None
     running.kill("KILL")
     assert len(list(looks)) < 1000
-    with pytest.raises(pyrt.InvalidState, match="cannot read live statistics of container running: it is stopped"):
+    with pytest.raises(pyrt.InvalidState, match=f"cannot read live statistics of container {running.id}: it is stopped"):
         next(running.live_stats())
 
 
@@ -89,17 +89,17 @@ def test_stats_of_no_container_say_that_it_does_not_exist(runtime: pyrt.Runtime,
 
 @requires("memory controller", "pids controller")
 def test_update_by_flags_changes_what_they_name_and_nothing_else(running: pyrt.Container, command: Command) -> None:
-    command("update", "--memory", "64M", "--pids-limit", "33", "running").ok()
-    command("update", "--pids-limit=44", "running").ok()
+    command("update", "--memory", "64M", "--pids-limit", "33", running.id).ok()
+    command("update", "--pids-limit=44", running.id).ok()
     assert (memory_limit(running.pid), pids_limit(running.pid)) == (str(64 * MEBIBYTE), "44")
 
 
 @requires("pids controller")
 def test_update_reads_resources_from_a_file_and_from_stdin(running: pyrt.Container, command: Command, tmp_path: Path) -> None:
     (tmp_path / "resources.json").write_text('{"pids": {"limit": 21}}')
-    command("update", "-r", tmp_path / "resources.json", "running").ok()
+    command("update", "-r", tmp_path / "resources.json", running.id).ok()
     assert pids_limit(running.pid) == "21"
-    command("update", "--resources", "-", "running", input='{"pids": {"limit": 22}}').ok()
+    command("update", "--resources", "-", running.id, input='{"pids": {"limit": 22}}').ok()
     assert pids_limit(running.pid) == "22"
 
 
@@ -113,40 +113,40 @@ def test_update_reads_resources_from_a_file_and_from_stdin(running: pyrt.Contain
     ],
 )
 def test_update_refuses_what_it_cannot_do(running: pyrt.Container, command: Command, words: list[str], said: str) -> None:
-    done = command("update", *words, "running")
+    done = command("update", *words, running.id)
     assert done.status == 1
     assert said in done.stderr
 
 
 def test_update_warns_of_obsolete_flags(running: pyrt.Container, command: Command) -> None:
-    done = command("update", "--kernel-memory", "1M", "running").ok()
+    done = command("update", "--kernel-memory", "1M", running.id).ok()
     assert "--kernel-memory is ignored" in done.stderr
 
 
 def test_update_of_an_ended_container_names_both_states(running: pyrt.Container) -> None:
     running.kill("KILL")
     running.wait(timeout=30)
-    with pytest.raises(pyrt.InvalidState, match="cannot update container running: it is stopped, not created or running or paused"):
+    with pytest.raises(pyrt.InvalidState, match=f"cannot update container {running.id}: it is stopped, not created or running or paused"):
         running.update(pyrt.Limits(pids=5))
 
 
 def test_ps_as_json_is_an_array_of_host_pids(running: pyrt.Container, command: Command) -> None:
-    assert command("ps", "--format", "json", "running").ok().json == [running.pid]
+    assert command("ps", "--format", "json", running.id).ok().json == [running.pid]
 
 
 @requires("ps")
 def test_ps_takes_options_of_ps_after_the_id(running: pyrt.Container, command: Command) -> None:
-    lines = command("ps", "running", "-e", "-o", "pid,comm").ok().stdout.splitlines()
+    lines = command("ps", running.id, "-e", "-o", "pid,comm").ok().stdout.splitlines()
     assert [line.split() for line in lines] == [["PID", "COMMAND"], [str(running.pid), "sleep"]]
-    done = command("ps", "running", "-e", "-o", "comm")
+    done = command("ps", running.id, "-e", "-o", "comm")
     assert done.status == 1
     assert "prints no column PID" in done.stderr
 
 
 @requires("memory controller")
 def test_events_stats_have_runc_s_layout(running: pyrt.Container, command: Command) -> None:
-    event = command("events", "--stats", "running").ok().json
-    assert (event["type"], event["id"]) == ("stats", "running")
+    event = command("events", "--stats", running.id).ok().json
+    assert (event["type"], event["id"]) == ("stats", running.id)
     data = event["data"]
     assert set(data) == {"cpu", "memory", "pids", "blkio", "hugetlb", "intel_rdt", "network_interfaces"}
     assert data["cpu"]["usage"]["total"] >= 1000
@@ -158,13 +158,13 @@ def test_events_stats_have_runc_s_layout(running: pyrt.Container, command: Comma
 
 def test_events_refuse_a_wrong_interval(running: pyrt.Container, command: Command) -> None:
     for interval in ("5", "0s", "s", "fast"):
-        done = command("events", "--interval", interval, "running")
+        done = command("events", "--interval", interval, running.id)
         assert done.status == 1, interval
         assert "--interval takes a duration" in done.stderr, interval
 
 
 def test_events_end_with_the_container(running: pyrt.Container, command: Command) -> None:
-    process = command.start("events", "--interval", "100ms", "running", stdout=subprocess.PIPE)
+    process = command.start("events", "--interval", "100ms", running.id, stdout=subprocess.PIPE)
     assert process.stdout is not None
     assert json.loads(process.stdout.readline())["type"] == "stats"
     running.kill("KILL")

@@ -53,6 +53,8 @@ def run(line: "Line", settings: "Globals") -> int:
             warned = len(container.warnings)
             container.delete(force=True)
             _warn(container, settings, warned)
+    if status:
+        _tell_cause(container, settings)
     if status is None:
         raise Error(f"exit status of container {container.id} is unknown", hint=container.exit_unknown)
     return SIGNALLED - status if status < 0 else status
@@ -92,6 +94,15 @@ def _make(line: "Line", settings: "Globals", *, start: bool, attached: bool) -> 
         raise
     settings.messages.debug(f"container {container.id} has init {container.init_pid}")
     return container
+
+
+def _tell_cause(container: "Container", settings: "Globals") -> None:
+    """Say what the status does not show, such as a lack of memory."""
+    from pyrt.causes import TOLD
+
+    report = container.exit_report()
+    if report.cause in TOLD:
+        settings.messages.warning(f"container {container.id}: {report.explanation}")
 
 
 def _warn(container: "Container", settings: "Globals", start: int = 0) -> None:

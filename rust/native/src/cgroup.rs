@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
-use pyrt_core::cgroup::{Cgroup as Core, CgroupPlan, Form};
+use pyrt_core::cgroup::{Cgroup as Core, CgroupPlan, Form, Usage};
 use pyrt_core::host::HostFacts;
 use pyrt_core::oci::parse_part;
 use serde_json::Value;
@@ -25,6 +25,14 @@ impl Cgroup {
 pub fn resources(value: &Bound<'_, PyAny>) -> PyResult<pyrt_core::oci::LinuxResources> {
     let value: Value = from_python(value)?;
     Ok(parse_part(&value, "linux.resources", &mut Vec::new()).map_err(Raised::from)?)
+}
+
+pub fn usage_as_dict<'py>(py: Python<'py>, usage: &Usage) -> PyResult<Bound<'py, PyDict>> {
+    let dict = PyDict::new(py);
+    for (name, value) in usage.fields() {
+        dict.set_item(name, value)?;
+    }
+    Ok(dict)
 }
 
 #[pymethods]
@@ -85,12 +93,7 @@ impl Cgroup {
     }
 
     fn usage<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
-        let usage = self.with(py, Core::usage)?;
-        let dict = PyDict::new(py);
-        for (name, value) in usage.fields() {
-            dict.set_item(name, value)?;
-        }
-        Ok(dict)
+        usage_as_dict(py, &self.with(py, Core::usage)?)
     }
 
     fn statistics<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
+use pyo3::types::PyDict;
 use pyrt_core::container::{default_root, ids, Container as Core, Directory, ExecOptions, Status};
 use pyrt_core::launch::Lent;
 use pyrt_core::sys::lend;
@@ -84,6 +85,11 @@ impl Container {
     #[getter]
     fn exit_status(&self) -> Option<i32> {
         self.0.directory().recorded_exit()
+    }
+
+    fn remains<'py>(&self, py: Python<'py>) -> PyResult<Option<(Bound<'py, PyDict>, Vec<u8>)>> {
+        let remains = self.0.remains();
+        remains.map(|remains| Ok((crate::cgroup::usage_as_dict(py, &remains.usage)?, remains.config.get().as_bytes().to_vec()))).transpose()
     }
 
     fn exists(&self) -> PyResult<bool> {

@@ -99,14 +99,12 @@ impl Cgroup {
     /// All that is counted of it and what is below it. Stops nothing and writes nothing.
     pub fn statistics(&self) -> Result<Statistics> {
         let usage = self.usage()?;
-        let pids = match usage.pids {
-            Some(current) => {
-                let directory = self.v1("pids").or(self.v2());
-                let limit = directory.map_or(Ok(None), |directory| number(directory, "pids.max"))?;
-                Some(Pids { current: Some(current), peak: usage.pids_peak, limit, limit_hits: usage.pids_limit_hits })
-            }
-            None => None,
-        };
+        let pids = usage.pids.map(|current| Pids {
+            current: Some(current),
+            peak: usage.pids_peak,
+            limit: usage.pids_limit,
+            limit_hits: usage.pids_limit_hits,
+        });
         let io = match (self.v1("blkio"), self.v2()) {
             (Some(directory), _) => v1_devices(directory)?,
             (None, Some(directory)) => directory.read_if_there("io.stat")?.map(|text| v2_devices(&text)),
@@ -159,7 +157,7 @@ impl Cgroup {
         };
         if let Some(directory) = self.v1("memory") {
             memory.stat = rows(directory, "memory.stat")?;
-            let counters = [("max", number(directory, "memory.failcnt")?), ("oom_kill", usage.oom_kills)];
+            let counters = [("max", usage.memory_limit_hits), ("oom_kill", usage.oom_kills)];
             memory.events = counters.into_iter().filter_map(|(name, count)| Some((name.to_owned(), count?))).collect();
         } else if let Some(directory) = self.v2() {
             memory.stat = rows(directory, "memory.stat")?;

@@ -18,11 +18,15 @@ pub struct Usage {
     pub swap_bytes: Option<u64>,
     /// None also where there is no limit.
     pub memory_limit_bytes: Option<u64>,
+    /// How often its own limit held memory back; none where the kernel killed for a limit above, or because the host had no more.
+    pub memory_limit_hits: Option<u64>,
     /// Processes that the kernel killed because a memory limit was reached.
     pub oom_kills: Option<u64>,
     /// Tasks now.
     pub pids: Option<u64>,
     pub pids_peak: Option<u64>,
+    /// None also where there is no limit.
+    pub pids_limit: Option<u64>,
     /// Forks that failed because of the limit.
     pub pids_limit_hits: Option<u64>,
     /// Bytes of block devices.
@@ -40,7 +44,7 @@ const V1_UNLIMITED: u64 = (i64::MAX as u64) - 0xffff;
 
 impl Usage {
     /// By the names that Python knows.
-    pub fn fields(&self) -> [(&'static str, Option<u64>); 13] {
+    pub fn fields(&self) -> [(&'static str, Option<u64>); 15] {
         [
             ("cpu_usec", self.cpu_usec),
             ("cpu_user_usec", self.cpu_user_usec),
@@ -49,9 +53,11 @@ impl Usage {
             ("memory_peak_bytes", self.memory_peak_bytes),
             ("swap_bytes", self.swap_bytes),
             ("memory_limit_bytes", self.memory_limit_bytes),
+            ("memory_limit_hits", self.memory_limit_hits),
             ("oom_kills", self.oom_kills),
             ("pids", self.pids),
             ("pids_peak", self.pids_peak),
+            ("pids_limit", self.pids_limit),
             ("pids_limit_hits", self.pids_limit_hits),
             ("io_read_bytes", self.io_read_bytes),
             ("io_write_bytes", self.io_write_bytes),
@@ -70,7 +76,10 @@ impl Usage {
             self.memory_peak_bytes = number(directory, "memory.peak")?;
             self.swap_bytes = number(directory, "memory.swap.current")?;
             self.memory_limit_bytes = number(directory, "memory.max")?;
-            self.oom_kills = directory.read_if_there("memory.events")?.and_then(|text| keyed(&text, "oom_kill"));
+            if let Some(events) = directory.read_if_there("memory.events")? {
+                self.memory_limit_hits = keyed(&events, "max");
+                self.oom_kills = keyed(&events, "oom_kill");
+            }
         }
         self.read_pids(directory)?;
         if let Some(text) = directory.read_if_there("io.stat")? {
@@ -86,6 +95,7 @@ impl Usage {
         if let Some(current) = number(directory, "pids.current")? {
             self.pids = Some(current);
             self.pids_peak = number(directory, "pids.peak")?;
+            self.pids_limit = number(directory, "pids.max")?;
             self.pids_limit_hits = directory.read_if_there("pids.events")?.and_then(|text| keyed(&text, "max"));
         }
         Ok(())
@@ -107,6 +117,9 @@ impl Usage {
         let both = number(directory, "memory.memsw.usage_in_bytes")?;
         self.swap_bytes = both.zip(self.memory_bytes).map(|(both, memory)| both.saturating_sub(memory));
         self.memory_limit_bytes = number(directory, "memory.limit_in_bytes")?.filter(|limit| *limit < V1_UNLIMITED);
+        // Where both limits are the same, only the one of memory and swap together is hit.
+        let hits = [number(directory, "memory.failcnt")?, number(directory, "memory.memsw.failcnt")?];
+        self.memory_limit_hits = hits.into_iter().flatten().reduce(u64::saturating_add);
         self.oom_kills = directory.read_if_there("memory.oom_control")?.and_then(|text| keyed(&text, "oom_kill"));
         Ok(())
     }

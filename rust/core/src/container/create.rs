@@ -1,7 +1,7 @@
 //! Creation with state on disk: what `delete --force` needs is written before anything is made, and all is undone on failure.
 
 use std::os::fd::AsFd;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use serde_json::value::RawValue;
 
@@ -39,7 +39,8 @@ impl Container {
             let _ = directory.remove();
         })?;
         let held = lock.into_descriptor(&directory)?;
-        let container = Container { directory, launched: Mutex::new(Some(Launched { process: launched, directory: Arc::new(held) })) };
+        let launched = Launched { process: launched, directory: Arc::new(held) };
+        let container = Container { directory, launched: Mutex::new(Some(launched)), remains: OnceLock::new() };
         if !waits {
             container.run_poststart(&state)?;
         }

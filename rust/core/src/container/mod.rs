@@ -18,8 +18,9 @@ use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::sys::signal::Signal;
+use serde_json::value::RawValue;
 
-use crate::cgroup::Cgroup;
+use crate::cgroup::{Cgroup, Usage};
 use crate::error::{Context, Error, Kind, Result};
 use crate::hooks::{run_all, run_stage};
 use crate::host::HostFacts;
@@ -42,6 +43,16 @@ pub struct Container {
     directory: Directory,
     /// Where this process made it, until it is deleted.
     launched: Mutex<Option<Launched>>,
+    /// Of one that this process made and deleted.
+    remains: OnceLock<Remains>,
+}
+
+/// What can be asked of a container after its deletion.
+#[derive(Debug)]
+pub struct Remains {
+    pub usage: Usage,
+    /// config.json.
+    pub config: Box<RawValue>,
 }
 
 #[derive(Debug, Clone)]
@@ -54,7 +65,7 @@ struct Launched {
 impl Container {
     /// Whether it exists shows when it is used.
     pub fn new(directory: Directory) -> Self {
-        Container { directory, launched: Mutex::new(None) }
+        Container { directory, launched: Mutex::new(None), remains: OnceLock::new() }
     }
 
     pub fn directory(&self) -> &Directory {
@@ -64,6 +75,11 @@ impl Container {
     /// Its init, where this process made it and it is not deleted.
     pub fn process(&self) -> Option<Arc<Process>> {
         self.launched().map(|launched| launched.process)
+    }
+
+    /// Where this process made and deleted it.
+    pub fn remains(&self) -> Option<&Remains> {
+        self.remains.get()
     }
 
     fn launched(&self) -> Option<Launched> {
@@ -247,6 +263,11 @@ impl Container {
         }
         let group = self.cgroup()?;
         self.end(state.as_ref(), group.as_deref())?;
+        if let (Some(state), Some(_)) = (&state, self.launched()) {
+            // A file that cannot be read must not keep the container from its deletion.
+            let usage = group.as_ref().and_then(|group| group.usage().ok()).unwrap_or_default();
+            let _ = self.remains.set(Remains { usage, config: state.config.clone() });
+        }
         if let Some(group) = group {
             group.remove()?;
         }
