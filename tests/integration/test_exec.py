@@ -62,7 +62,9 @@ def test_a_timeout_kills_what_was_executed_and_not_the_container(running: pyrt.C
 
 def test_exec_into_a_paused_container_is_refused(running: pyrt.Container) -> None:
     running.pause()
-    with pytest.raises(pyrt.InvalidState, match=f"cannot exec in container {running.id}: it is paused, not created or running; resume it first"):
+    with pytest.raises(
+        pyrt.InvalidState, match=f"cannot exec in container {running.id}: it is paused, not created or running; resume it first"
+    ):
         running.exec(["true"])
     running.resume()
 

@@ -148,18 +148,18 @@ def _run(said: "dict[str, Any]", command: list[str], settings: "Globals") -> int
         if status is None:
             return TIMED_OUT
         if status:
-            _tell_cause(status, launch, "seccomp" in configuration.config["linux"], settings)
+            _tell_cause(status, launch, settings)
         launch.finish()
     return status if status >= 0 else SIGNALED - status
 
 
-def _tell_cause(status: int, launch: Launch, filtered: bool, settings: "Globals") -> None:
+def _tell_cause(status: int, launch: Launch, settings: "Globals") -> None:
     """Say what the status does not show, such as a lack of memory."""
     from pyrt.causes import TOLD, Cause, explain
     from pyrt.exchange import cause_of
 
     usage = launch.usage()
-    cause = Cause[cause_of(status, usage, filtered=filtered)]
+    cause = Cause[cause_of(status, usage, filtered=launch.filtered)]
     if cause in TOLD:
         settings.messages.warning(explain(cause, status, usage))
 
