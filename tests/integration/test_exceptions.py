@@ -109,7 +109,9 @@ def test_an_id_in_use_is_already_exists(running: pyrt.Container, runtime: pyrt.R
 def test_a_verb_in_the_wrong_state_names_both_states(running: pyrt.Container) -> None:
     with pytest.raises(pyrt.InvalidState, match=f"cannot start container {running.id}: it is running, not created"):
         running.start()
-    with pytest.raises(pyrt.InvalidState, match=f"cannot delete container {running.id}: it is running, not created or stopped; kill it first"):
+    with pytest.raises(
+        pyrt.InvalidState, match=f"cannot delete container {running.id}: it is running, not created or stopped; kill it first"
+    ):
         running.delete()
 
 
