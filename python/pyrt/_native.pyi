@@ -85,7 +85,8 @@ class View:
 class SeccompProfile:
     """A `linux.seccomp`, checked and compiled, for any number of launches. Raises SpecError with the JSON path."""
 
-    def __new__(cls, profile: Mapping[str, Any]) -> SeccompProfile: ...
+    def __new__(cls, profile: Mapping[str, Any], *, answers: bool = False) -> SeccompProfile:
+        """answers: the caller answers SCMP_ACT_NOTIFY itself, by the descriptor that `Process.listener` returns."""
 
 @final
 class LaunchPlan:
@@ -147,6 +148,8 @@ class Process:
         """The pidfd: readable when the container has ended."""
     def terminal(self) -> int | None:
         """The pty master, once, owned by whoever takes it; None where there is none or it went to a console socket."""
+    def listener(self) -> int | None:
+        """The listener of the program's seccomp filter, once, owned by whoever takes it; None where nobody or somebody else answers."""
     def wait(self, timeout: float | None = None) -> int | None:
         """Wait status as subprocess has it: the exit code, or minus the signal. None when timeout seconds passed.
 

@@ -137,12 +137,6 @@ def test_a_name_that_no_architecture_has_is_a_warning(bundle: Bundle) -> None:
     assert warning == "config.json: linux.seccomp.syscalls: no system call is known as raed: ignored"
 
 
-def test_notifications_are_refused_by_name(bundle: Bundle) -> None:
-    bundle.linux["seccomp"] = {**EVERYTHING, "syscalls": [{"names": ["mkdir"], "action": "SCMP_ACT_NOTIFY"}]}
-    with pytest.raises(pyrt.HostError, match="cannot honour SCMP_ACT_NOTIFY"):
-        pyrt.Spec(bundle.spec).check(bundle.path)
-
-
 def test_the_librarys_default_forbids_new_user_namespaces(rootfs: Path) -> None:
     done = pyrt.run(["unshare", "-U", "true"], rootfs=rootfs, capture_output=True, text=True)
     assert (done.returncode, "Operation not permitted" in done.stderr) == (1, True)

@@ -1,6 +1,6 @@
 //! LaunchPlan -> a process: the cgroup, one clone, the handshake with init, and on failure everything undone.
 
-use std::io::{IoSlice, IoSliceMut};
+use std::io::IoSlice;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixListener;
@@ -9,17 +9,17 @@ use std::sync::{Arc, OnceLock};
 
 use nix::errno::Errno;
 use nix::libc;
-use nix::sys::socket::{
-    recvmsg, sendmsg, socketpair, AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, SockFlag, SockType, UnixAddr,
-};
-use pyrt_init::{kind, meet, Hello, Message, MAX_FDS, MESSAGE_SIZE};
+use nix::sys::socket::{sendmsg, socketpair, AddressFamily, ControlMessage, MsgFlags, SockFlag, SockType, UnixAddr};
+use pyrt_init::{kind, meet, Hello, Message, MAX_FDS};
 use serde_json::json;
 
 use crate::cgroup::Cgroup;
+use crate::conversation;
 use crate::error::{Context, Error, Kind, Result};
 use crate::hooks;
 use crate::plan::{Handed, HookStage, LaunchPlan, Overlay, StatusFile};
-use crate::process::{Lifetime, Process};
+use crate::process::{Given, Lifetime, Process};
+use crate::seccomp::Answerer;
 use crate::sys::{self, Clone};
 use crate::watcher::{self, Watched};
 
@@ -139,6 +139,8 @@ struct Launch<'a> {
     hook_output: Option<hooks::Output>,
     /// Hooks may have run: whatever fails from here on, poststop hooks undo what they did (runtime.md, "Lifecycle").
     hooked: bool,
+    /// Of a filter whose questions the caller answers itself.
+    listener: Option<OwnedFd>,
 }
 
 /// What init said last.
@@ -159,6 +161,7 @@ impl<'a> Launch<'a> {
             terminal: None,
             mount: None,
             watched: None,
+            listener: None,
             states: Vec::new(),
             hook_output: None,
             hooked: false,
@@ -292,7 +295,7 @@ impl<'a> Launch<'a> {
     fn converse(&mut self) -> Result<Reached> {
         let mut executing = false;
         loop {
-            let (message, fd) = match self.receive()? {
+            let (message, fd) = match conversation::receive(self.socket())? {
                 Some(received) => received,
                 // The socket closes at the exec.
                 None if executing => return Ok(Reached::Executed),
@@ -301,7 +304,7 @@ impl<'a> Launch<'a> {
             match message.kind {
                 kind::MEET => {
                     self.meet(message.value)?;
-                    self.go()?;
+                    conversation::go(self.socket())?;
                 }
                 kind::PROCESS => self.replace_child(fd)?,
                 kind::TERMINAL => self.terminal(message.value, fd)?,
@@ -311,42 +314,16 @@ impl<'a> Launch<'a> {
                     return Ok(Reached::Ready);
                 }
                 kind::EXECUTING => executing = true,
+                kind::LISTENER => {
+                    self.listener(fd)?;
+                    conversation::go(self.socket())?;
+                }
                 kind::STARTED => return Ok(Reached::Started),
                 kind::FAILED => return Err(self.failure(message)),
                 // PID 1 that stays reports the end after the start, never before it.
                 other => return Err(Error::system(format!("understand init (message {other})"), None, Errno::EPROTO)),
             }
         }
-    }
-
-    fn receive(&self) -> Result<Option<(Message, Option<OwnedFd>)>> {
-        let mut bytes = [0; MESSAGE_SIZE];
-        let mut space = nix::cmsg_space!([RawFd; 1]);
-        let (length, fd) = loop {
-            let mut parts = [IoSliceMut::new(&mut bytes)];
-            match recvmsg::<UnixAddr>(self.socket().as_raw_fd(), &mut parts, Some(&mut space), MsgFlags::MSG_CMSG_CLOEXEC) {
-                Ok(received) => {
-                    let mut fd = None;
-                    for control in received.cmsgs().op("hear from init")? {
-                        if let ControlMessageOwned::ScmRights(fds) = control {
-                            fd = fds.first().copied().map(sys::adopt);
-                        }
-                    }
-                    break (received.bytes, fd);
-                }
-                Err(Errno::EINTR) => {}
-                Err(Errno::ECONNRESET) => break (0, None),
-                Err(errno) => return Err(errno).op("hear from init"),
-            }
-        };
-        Ok((length == MESSAGE_SIZE).then(|| (Message::from_bytes(&bytes), fd)))
-    }
-
-    fn go(&self) -> Result<()> {
-        let message = Message { kind: kind::GO, ..Message::default() };
-        sendmsg::<UnixAddr>(self.socket().as_raw_fd(), &[IoSlice::new(&message.to_bytes())], &[], MsgFlags::MSG_NOSIGNAL, None)
-            .map(drop)
-            .op("answer init")
     }
 
     fn meet(&mut self, what: u64) -> Result<()> {
@@ -406,6 +383,22 @@ impl<'a> Launch<'a> {
         Ok(())
     }
 
+    /// Who answers what the filter asks gets it: the caller itself, or whoever listens at listenerPath.
+    fn listener(&mut self, fd: Option<OwnedFd>) -> Result<()> {
+        let (Some(fd), Some(answerer)) = (fd, &self.plan.answerer) else {
+            return Err(Error::system("take over the seccomp listener", None, Errno::EPROTO));
+        };
+        match answerer {
+            Answerer::Caller => self.listener = Some(fd),
+            Answerer::Socket(socket) => {
+                // What exists already runs; a new one is being made.
+                let status = if self.lent.entered.is_some() { "running" } else { "creating" };
+                socket.hand_over(&self.plan.options.bundle, fd.as_fd(), self.pid(), &self.state(status))?;
+            }
+        }
+        Ok(())
+    }
+
     /// What a hook reads: runtime.md, "State".
     fn state(&self, status: &str) -> Vec<u8> {
         let options = &self.plan.options;
@@ -457,12 +450,12 @@ impl<'a> Launch<'a> {
 
     fn into_process(self, reached: Reached) -> Process {
         let plan = self.plan;
-        let Launch { cgroup, socket, child, terminal, watched, .. } = self;
+        let Launch { cgroup, socket, child, terminal, watched, listener, .. } = self;
         let (pid, pidfd) = child.unwrap_or_else(|| unreachable!("a launch that reached a state has a child"));
         // Only a PID 1 that stays has more to say.
         let socket = socket.filter(|_| matches!(reached, Reached::Started));
         let owner = plan.options.end_with_caller.then(std::process::id);
-        Process::new(pid, pidfd, socket, cgroup.map(Arc::new), terminal, Lifetime { owner, _watched: watched })
+        Process::new(pid, pidfd, socket, cgroup.map(Arc::new), Given { terminal, listener }, Lifetime { owner, _watched: watched })
     }
 
     /// Nothing stays: the first error is the one that counts.

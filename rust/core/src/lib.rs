@@ -2,11 +2,12 @@
 //!
 //! `oci` reads and checks config.json · `host` what this machine can do · `view` what of it a container without an image sees · `plan`
 //! decides · `launch` makes the process · `start` lets it go on · `hooks` runs those of the runtime namespace · `process` names it · `signal` knows signals by name · `assistant` makes namespaces and overlays without a container · `terminal`
-//! is the foreground · `container` keeps state and moves a container from one to the next · `watcher` ends what must not outlive the caller · `seccomp` compiles profiles · `cgroup` limits and counts · `sys` speaks kernel.
+//! is the foreground · `container` keeps state and moves a container from one to the next · `watcher` ends what must not outlive the caller · `conversation` hears init · `seccomp` compiles profiles · `cgroup` limits and counts · `sys` speaks kernel.
 
 pub mod assistant;
 pub mod cgroup;
 pub mod container;
+mod conversation;
 pub mod error;
 pub mod hooks;
 pub mod host;

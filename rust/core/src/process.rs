@@ -31,9 +31,18 @@ pub struct Process {
     /// From a PID 1 that stays: it reports how the program ended.
     socket: Option<OwnedFd>,
     pub cgroup: Option<Arc<Cgroup>>,
-    terminal: Mutex<Option<OwnedFd>>,
+    given: Mutex<Given>,
     ended: Mutex<Option<Ended>>,
     lifetime: Lifetime,
+}
+
+/// What init gave for whoever asks for it.
+#[derive(Debug, Default)]
+pub struct Given {
+    /// The pty's master.
+    pub terminal: Option<OwnedFd>,
+    /// The seccomp filter's, where the caller answers it itself.
+    pub listener: Option<OwnedFd>,
 }
 
 /// What ends it.
@@ -46,17 +55,10 @@ pub struct Lifetime {
 }
 
 impl Process {
-    pub fn new(
-        pid: i32,
-        pidfd: OwnedFd,
-        socket: Option<OwnedFd>,
-        cgroup: Option<Arc<Cgroup>>,
-        terminal: Option<OwnedFd>,
-        lifetime: Lifetime,
-    ) -> Self {
+    pub fn new(pid: i32, pidfd: OwnedFd, socket: Option<OwnedFd>, cgroup: Option<Arc<Cgroup>>, given: Given, lifetime: Lifetime) -> Self {
         // One that has ended already is named by its pidfd alone: nobody can find it by its number any more.
         let start_time = start_time(pid).unwrap_or(0);
-        Process { pid, start_time, pidfd, socket, cgroup, terminal: Mutex::new(terminal), ended: Mutex::new(None), lifetime }
+        Process { pid, start_time, pidfd, socket, cgroup, given: Mutex::new(given), ended: Mutex::new(None), lifetime }
     }
 
     pub fn pidfd(&self) -> BorrowedFd<'_> {
@@ -65,7 +67,12 @@ impl Process {
 
     /// The pty's master, once.
     pub fn take_terminal(&self) -> Option<OwnedFd> {
-        self.terminal.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).take()
+        self.given.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).terminal.take()
+    }
+
+    /// The listener of its seccomp filter, where the caller is the one who answers: once.
+    pub fn take_listener(&self) -> Option<OwnedFd> {
+        self.given.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).listener.take()
     }
 
     pub fn ended(&self) -> Option<Ended> {

@@ -1,15 +1,15 @@
 //! `start`: the other end of the socket on which a created container's init waits.
 
-use std::io::{Read, Write};
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 use nix::fcntl::{open, OFlag};
 use nix::sys::stat::Mode;
-use pyrt_init::{kind, Message, MESSAGE_SIZE};
+use pyrt_init::{kind, Message};
 
+use crate::conversation;
 use crate::error::{Context, Error, Kind, Result};
 use crate::hooks;
 use crate::oci::Config;
@@ -37,30 +37,34 @@ pub fn short_path(path: &Path) -> Result<ShortPath> {
     Ok(ShortPath { path, _directory: directory })
 }
 
-/// Lets the waiting init go on; returns when the program runs. config: the container's, for the words about a hook that fails.
-pub fn start(socket: &Path, config: &[u8]) -> Result<()> {
+/// Lets the waiting init go on; returns when the program runs. config: the container's, for the words about a hook that fails. `answer` gets
+/// the listener of its seccomp filter, if that has one.
+pub fn start(socket: &Path, config: &[u8], answer: impl FnOnce(OwnedFd) -> Result<()>) -> Result<()> {
     let bound = short_path(socket)?;
-    let mut stream = match UnixStream::connect(bound.path()) {
+    let stream = match UnixStream::connect(bound.path()) {
         Ok(stream) => stream,
         Err(error) if matches!(error.raw_os_error().map(Errno::from_raw), Some(Errno::ECONNREFUSED | Errno::ENOENT)) => {
             return Err(Error::new(Kind::InvalidState, "start: nobody waits for it: the container's init has ended or was started"));
         }
         other => other.at("connect to", socket.to_string_lossy())?,
     };
-    let go = Message { kind: kind::GO, ..Message::default() };
-    stream.write_all(&go.to_bytes()).at("start", socket.to_string_lossy())?;
-    let (mut executing, mut waited_in) = (false, None);
-    let mut bytes = [0; MESSAGE_SIZE];
+    conversation::go(stream.as_fd())?;
+    let (mut executing, mut waited_in, mut answer) = (false, None, Some(answer));
     loop {
-        match stream.read_exact(&mut bytes) {
-            Ok(()) => match Message::from_bytes(&bytes) {
-                message if message.kind == kind::FAILED => return Err(failure(message, waited_in, config)),
-                message if message.kind == kind::READY => waited_in = Some(message.step),
-                message => executing |= message.kind == kind::EXECUTING,
-            },
+        match conversation::receive(stream.as_fd())? {
+            Some((message, _)) if message.kind == kind::FAILED => return Err(failure(message, waited_in, config)),
+            Some((message, _)) if message.kind == kind::READY => waited_in = Some(message.step),
+            Some((message, Some(listener))) if message.kind == kind::LISTENER => {
+                if let Some(answer) = answer.take() {
+                    // Where it fails, the end of this connection ends init too.
+                    answer(listener)?;
+                }
+                conversation::go(stream.as_fd())?;
+            }
+            Some((message, _)) => executing |= message.kind == kind::EXECUTING,
             // The socket closes at the exec.
-            Err(_) if executing => return Ok(()),
-            Err(_) => return Err(Error::new(Kind::InvalidState, "start: the container's init ended before the program ran")),
+            None if executing => return Ok(()),
+            None => return Err(Error::new(Kind::InvalidState, "start: the container's init ended before the program ran")),
         }
     }
 }

@@ -31,6 +31,8 @@ pub mod kind {
     pub const WATCH: u32 = 11;
     /// Caller to watcher: forget what `value` names.
     pub const FORGET: u32 = 12;
+    /// The seccomp filter is loaded, and its listener comes along; the answer is one `GO`.
+    pub const LISTENER: u32 = 13;
     /// Caller to init: go on.
     pub const GO: u32 = 9;
 }

@@ -97,6 +97,10 @@ impl Process {
         Ok(self.open()?.take_terminal().map(IntoRawFd::into_raw_fd))
     }
 
+    fn listener(&self) -> PyResult<Option<i32>> {
+        Ok(self.open()?.take_listener().map(IntoRawFd::into_raw_fd))
+    }
+
     #[pyo3(signature = (timeout = None))]
     fn wait(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<Option<i32>> {
         let core = self.open()?;

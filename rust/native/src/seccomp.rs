@@ -16,8 +16,9 @@ pub struct SeccompProfile(Profile);
 #[pymethods]
 impl SeccompProfile {
     #[new]
-    fn new(profile: &Bound<'_, PyAny>) -> PyResult<Self> {
-        Ok(SeccompProfile(Profile::parse(&from_python(profile)?).map_err(Raised::from)?))
+    #[pyo3(signature = (profile, *, answers = false))]
+    fn new(profile: &Bound<'_, PyAny>, answers: bool) -> PyResult<Self> {
+        Ok(SeccompProfile(Profile::parse(&from_python(profile)?, answers).map_err(Raised::from)?))
     }
 }
 

@@ -13,6 +13,7 @@ mod state;
 mod tests;
 
 use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
@@ -27,6 +28,7 @@ use crate::host::HostFacts;
 use crate::oci::{Config, LinuxResources};
 use crate::plan::HookStage;
 use crate::process::{self, Process};
+use crate::seccomp::ListenerSocket;
 use crate::sys;
 
 pub use directory::{default_root, ids, Directory, Lock};
@@ -156,7 +158,9 @@ impl Container {
         let lock = self.directory.lock(interrupted)?;
         let state = self.directory.read()?;
         self.require(&state, "start", &[Status::Created], None)?;
-        crate::start::start(&self.directory.start_socket(), state.config.get().as_bytes())?;
+        crate::start::start(&self.directory.start_socket(), state.config.get().as_bytes(), |listener| {
+            self.hand_listener_over(&state, listener)
+        })?;
         self.directory.started()?;
         drop(lock);
         Ok(self.run_poststart(&state)?)
@@ -322,6 +326,18 @@ impl Container {
             // The hook's failure is the one that counts.
             let _ = self.delete::<Error>(true, || Ok(()));
         })
+    }
+
+    /// To whoever listens at linux.seccomp.listenerPath.
+    fn hand_listener_over(&self, state: &State, listener: OwnedFd) -> Result<()> {
+        let config = Config::parse(state.config.get().as_bytes())?;
+        let profile = config.spec.linux().as_ref().and_then(|linux| linux.seccomp().as_ref());
+        match (profile.and_then(ListenerSocket::of), self.directory.init()?) {
+            (Some(socket), Some(init)) => {
+                socket.hand_over(Path::new(&state.bundle), listener.as_fd(), init.pid, &self.hook_state(state, Status::Created))
+            }
+            _ => Err(Error::system("take over the seccomp listener", None, Errno::EPROTO)),
+        }
     }
 
     fn run_poststop(&self, state: &State) -> Vec<String> {

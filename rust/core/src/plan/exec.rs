@@ -64,7 +64,7 @@ impl LaunchPlan {
         if terminal {
             process::terminal(&mut steps, &config.spec, false)?;
         }
-        process::build(&mut steps, &config, &options, &spaces, facts)?;
+        let answerer = process::build(&mut steps, &config, &options, &spaces, facts)?;
         Ok(LaunchPlan {
             clone_flags: 0,
             forks: true,
@@ -77,6 +77,7 @@ impl LaunchPlan {
             config,
             cgroup: None,
             terminal,
+            answerer,
         })
     }
 }

@@ -34,7 +34,7 @@ use crate::cgroup::{CgroupPlan, Form as CgroupForm};
 use crate::error::{Error, Result};
 use crate::host::HostFacts;
 use crate::oci::Config;
-use crate::seccomp::Profile;
+use crate::seccomp::{Answerer, Profile};
 use crate::view::ViewEntries;
 use builder::Builder;
 
@@ -100,6 +100,8 @@ pub struct LaunchPlan {
     pub(crate) offsets: Option<Offsets>,
     pub rootfs: PathBuf,
     pub terminal: bool,
+    /// Of what the program's seccomp filter asks.
+    pub(crate) answerer: Option<Answerer>,
     pub own_pid_namespace: bool,
 }
 
@@ -139,7 +141,7 @@ impl LaunchPlan {
         if spaces.new_mount() {
             root::enter(&mut steps, &config.spec, &options)?;
         }
-        process::build(&mut steps, &config, &options, &spaces, facts)?;
+        let answerer = process::build(&mut steps, &config, &options, &spaces, facts)?;
         Ok(LaunchPlan {
             clone_flags: spaces.clone_flags(),
             forks: spaces.forks(),
@@ -152,6 +154,7 @@ impl LaunchPlan {
             cgroup,
             rootfs,
             terminal,
+            answerer,
         })
     }
 
@@ -217,6 +220,7 @@ impl LaunchPlan {
             cgroup: None,
             rootfs: PathBuf::from("/"),
             terminal: false,
+            answerer: None,
         })
     }
 

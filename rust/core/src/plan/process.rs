@@ -12,6 +12,7 @@ use super::{scheduling, Form, Options};
 use crate::error::{Error, Result};
 use crate::host::HostFacts;
 use crate::oci::{plain_path, CapabilitySet, Config};
+use crate::seccomp::Answerer;
 
 /// Where a name is looked for when process.env has no PATH; runc's and crun's own default.
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -54,8 +55,9 @@ pub fn terminal(steps: &mut Builder, spec: &Spec, console: bool) -> Result<()> {
     Ok(())
 }
 
-pub fn build(steps: &mut Builder, config: &Config, options: &Options, spaces: &Namespaces, facts: &HostFacts) -> Result<()> {
-    let Some(process) = config.spec.process() else { return Ok(()) };
+/// Returns who answers what the program's seccomp filter asks.
+pub fn build(steps: &mut Builder, config: &Config, options: &Options, spaces: &Namespaces, facts: &HostFacts) -> Result<Option<Answerer>> {
+    let Some(process) = config.spec.process() else { return Ok(None) };
     let terminal = process.terminal().unwrap_or(false);
     if options.form == Form::Library {
         let caller = if options.end_with_caller { steps.hand(Handed::Caller) } else { NO_FD };
@@ -94,7 +96,7 @@ pub fn build(steps: &mut Builder, config: &Config, options: &Options, spaces: &N
     }
     let arguments = Strings::collect(process.args().iter().flatten(), "process.args")?;
     steps.push(Step::Execute { arguments: arguments.list(), environment: environment.list() });
-    Ok(())
+    Ok(profile.and_then(|profile| profile.answerer))
 }
 
 /// `loads_filter`: with a capability that the program does not have.

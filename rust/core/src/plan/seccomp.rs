@@ -6,7 +6,7 @@ use pyrt_init::Step;
 
 use super::builder::Builder;
 use super::Options;
-use crate::error::{Context, Error, Kind, Result};
+use crate::error::{Context, Error, Result};
 use crate::oci::CapabilitySet;
 use crate::seccomp::Profile;
 
@@ -26,13 +26,6 @@ pub fn profile(steps: &mut Builder, spec: &Spec, options: &Options) -> Result<Op
         (None, None) => return Ok(None),
     };
     steps.warnings.extend_from_slice(&profile.warnings);
-    if profile.notifies {
-        return Err(Error {
-            json_path: Some("linux.seccomp.syscalls".to_owned()),
-            ..Error::new(Kind::Host, "this version of pyrt cannot honour SCMP_ACT_NOTIFY")
-                .with_hint("use another action, or a runtime that has it")
-        });
-    }
     Ok(Some(profile))
 }
 

@@ -1,11 +1,13 @@
 //! linux.seccomp -> the classic BPF that seccomp(2) loads, compiled in the caller and kept by content.
 //!
 //! `check` what a profile may not say · `architecture` names and numbers (`table`, made by scripts/syscalls.py) · `decision` what happens to
-//! each number · `program` the byte code. `plan/seccomp.rs` makes the step of it that init carries out.
+//! each number · `program` the byte code · `listener` who answers
+//! SCMP_ACT_NOTIFY. `plan/seccomp.rs` makes the step of it that init carries out.
 
 mod architecture;
 mod check;
 mod decision;
+mod listener;
 mod program;
 mod table;
 #[cfg(test)]
@@ -18,13 +20,14 @@ use serde_json::Value;
 
 pub use architecture::{is_known, of_call, Architecture};
 pub use check::{check, notifies};
+pub use listener::{Answerer, ListenerSocket};
 
 use crate::error::{Error, Result};
 use crate::oci::parse_part;
 
 /// What init still calls once its filter is loaded. Where the profile would not let it, the filter admits the one who has the key in the
 /// sixth argument, which none of these calls uses: a random number that no program of the container ever sees.
-pub const KEYED_CALLS: [&str; 8] = ["capset", "close", "execve", "exit_group", "prctl", "recvmsg", "sendmsg", "write"];
+pub const KEYED_CALLS: [&str; 9] = ["capset", "close", "execve", "exit_group", "prctl", "read", "recvmsg", "sendmsg", "write"];
 
 /// How many compiled profiles a process keeps.
 const KEPT: usize = 16;
@@ -32,6 +35,9 @@ const KEPT: usize = 16;
 /// SECCOMP_FILTER_FLAG_* of linux/seccomp.h.
 const LOG: u64 = 1 << 1;
 const SPEC_ALLOW: u64 = 1 << 2;
+const NEW_LISTENER: u64 = 1 << 3;
+/// Since Linux 5.19.
+const WAIT_KILLABLE_RECV: u64 = 1 << 5;
 
 /// A checked profile, ready to be loaded any number of times.
 #[derive(Debug, Clone)]
@@ -39,23 +45,37 @@ pub struct Profile {
     pub filter: Arc<Filter>,
     /// SECCOMP_FILTER_FLAG_*.
     pub flags: u64,
-    /// Some call is to be answered by a listener.
-    pub notifies: bool,
+    /// Where some call has to be answered.
+    pub answerer: Option<Answerer>,
     pub warnings: Vec<String>,
 }
 
 impl Profile {
     /// Of a profile that has been checked.
     pub fn of(profile: &LinuxSeccomp) -> Result<Self> {
-        Ok(Profile { filter: Filter::of(profile)?, flags: flags(profile), notifies: notifies(profile), warnings: Vec::new() })
+        let answerer = match (notifies(profile), ListenerSocket::of(profile)) {
+            (false, _) => None,
+            (true, Some(socket)) => Some(Answerer::Socket(socket)),
+            (true, None) => return Err(Error::spec("linux.seccomp.listenerPath", "is missing, and some action is SCMP_ACT_NOTIFY")),
+        };
+        Profile::answered_by(profile, answerer)
     }
 
-    /// Of one that stands alone. Errors name the JSON path, below linux.seccomp.
-    pub fn parse(value: &Value) -> Result<Self> {
+    fn answered_by(profile: &LinuxSeccomp, answerer: Option<Answerer>) -> Result<Self> {
+        let flags = flags(profile) | if answerer.is_some() { NEW_LISTENER } else { 0 };
+        Ok(Profile { filter: Filter::of(profile)?, flags, answerer, warnings: Vec::new() })
+    }
+
+    /// Of one that stands alone. `answers`: what it asks, the caller answers. Errors name the JSON path, below linux.seccomp.
+    pub fn parse(value: &Value, answers: bool) -> Result<Self> {
         let mut warnings = Vec::new();
         let profile = parse_part(value, "linux.seccomp", &mut warnings)?;
         check(&profile, &mut warnings)?;
-        Ok(Profile { warnings, ..Profile::of(&profile)? })
+        let made = match answers {
+            true => Profile::answered_by(&profile, Some(Answerer::Caller))?,
+            false => Profile::of(&profile)?,
+        };
+        Ok(Profile { warnings, ..made })
     }
 }
 
@@ -66,7 +86,8 @@ fn flags(profile: &LinuxSeccomp) -> u64 {
         all | match flag {
             LinuxSeccompFilterFlag::SeccompFilterFlagLog => LOG,
             LinuxSeccompFilterFlag::SeccompFilterFlagSpecAllow => SPEC_ALLOW,
-            LinuxSeccompFilterFlag::SeccompFilterFlagTsync | LinuxSeccompFilterFlag::SeccompFilterFlagWaitKillableRecv => 0,
+            LinuxSeccompFilterFlag::SeccompFilterFlagTsync => 0,
+            LinuxSeccompFilterFlag::SeccompFilterFlagWaitKillableRecv => WAIT_KILLABLE_RECV,
         }
     })
 }

@@ -66,6 +66,10 @@ impl Init {
     /// Tells the caller something and waits until it says go. Ends with the caller.
     fn meet(&self, step: u32, what: u64) -> Result<()> {
         self.send(Message { kind: kind::MEET, step, value: what, ..Message::default() })?;
+        self.await_go()
+    }
+
+    fn await_go(&self) -> Result<()> {
         match sys::receive(self.socket)? {
             Some(message) if message.kind == kind::GO => Ok(()),
             _ => sys::exit(FAILED_STATUS),

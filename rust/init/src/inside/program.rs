@@ -84,7 +84,11 @@ pub fn execute(init: &Init, step: u32, arguments: List<'_>, environment: List<'_
     sys::close_on_exec(3 + init.kept)?;
     sys::unblock_signals()?;
     if let Some(filter) = &init.filter {
-        seccomp::load(filter)?;
+        if let Some(listener) = seccomp::load(filter)? {
+            // Whoever answers has it before the program makes its first call. It closes at the exec, as the kernel makes it.
+            sys::send(init.socket, Message { kind: kind::LISTENER, step, ..Message::default() }, Some(listener))?;
+            init.await_go()?;
+        }
     }
     Err(sys::execve(program, &arguments, &environment))
 }

@@ -13,10 +13,12 @@ pub struct Filter {
     pub sets: Option<Capabilities>,
 }
 
-pub fn load(filter: &Filter) -> Result<()> {
+/// Returns the descriptor of the filter's listener, where the flags ask for one.
+pub fn load(filter: &Filter) -> Result<Option<i32>> {
     let Some(sets) = filter.sets else { return sys::load_filter(filter.program, filter.flags, filter.key) };
     let needed = 1 << CAP_SYS_ADMIN & sys::capget()?.permitted;
     sys::capset(Capabilities { effective: sets.effective | needed, permitted: sets.permitted | needed, ..sets })?;
-    sys::load_filter(filter.program, filter.flags, filter.key)?;
-    sys::capset(sets)
+    let listener = sys::load_filter(filter.program, filter.flags, filter.key)?;
+    sys::capset(sets)?;
+    Ok(listener)
 }

@@ -20,6 +20,7 @@ struct sock_fprog {
 }
 
 const SECCOMP_SET_MODE_FILTER: u32 = 1;
+const SECCOMP_FILTER_FLAG_NEW_LISTENER: u64 = 1 << 3;
 
 /// A system call that failed.
 #[derive(Clone, Copy, Debug)]
@@ -610,10 +611,11 @@ pub fn no_new_privileges() -> Result<()> {
 }
 
 /// seccomp(2) with a program of struct sock_filter; from here on this process's calls carry the key.
-pub fn load_filter(program: &[u8], flags: u64, key: u64) -> Result<()> {
+pub fn load_filter(program: &[u8], flags: u64, key: u64) -> Result<Option<i32>> {
     let filter = sock_fprog { len: (program.len() / 8) as u16, filter: program.as_ptr() };
     KEY.store(key as usize, Ordering::Relaxed);
-    call!(__NR_seccomp, SECCOMP_SET_MODE_FILTER, flags, &raw const filter).map(drop)
+    let loaded = call!(__NR_seccomp, SECCOMP_SET_MODE_FILTER, flags, &raw const filter)?;
+    Ok((flags & SECCOMP_FILTER_FLAG_NEW_LISTENER != 0).then_some(loaded as i32))
 }
 
 pub fn keep_capabilities(keep: bool) -> Result<()> {
