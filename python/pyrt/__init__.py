@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from pyrt.capabilities import Capability as Capability
     from pyrt.causes import Cause as Cause
     from pyrt.cgroups import Cgroup as Cgroup
+    from pyrt.completed import CompletedProcess as CompletedProcess
     from pyrt.container import Container as Container
     from pyrt.errors import AlreadyExists as AlreadyExists
     from pyrt.errors import ContainerFailed as ContainerFailed
@@ -25,13 +26,13 @@ if TYPE_CHECKING:
     from pyrt.errors import PermissionDenied as PermissionDenied
     from pyrt.errors import SpecError as SpecError
     from pyrt.filesystem import Overlay as Overlay
+    from pyrt.launch import kill_all as kill_all
     from pyrt.limits import Limits as Limits
     from pyrt.limits import Usage as Usage
     from pyrt.mounts import Mount as Mount
     from pyrt.namespaces import Namespace as Namespace
     from pyrt.namespaces import Namespaces as Namespaces
     from pyrt.popen import Popen as Popen
-    from pyrt.process import CompletedProcess as CompletedProcess
     from pyrt.process import run as run
     from pyrt.report import ExitReport as ExitReport
     from pyrt.rlimits import Rlimit as Rlimit
@@ -48,6 +49,7 @@ _MODULES = {
     "capabilities": ("Capability",),
     "causes": ("Cause",),
     "cgroups": ("Cgroup",),
+    "completed": ("CompletedProcess",),
     "container": ("Container",),
     "errors": (
         "AlreadyExists",
@@ -64,11 +66,12 @@ _MODULES = {
         "SpecError",
     ),
     "filesystem": ("Overlay",),
+    "launch": ("kill_all",),
     "limits": ("Limits", "Usage"),
     "mounts": ("Mount",),
     "namespaces": ("Namespace", "Namespaces"),
     "popen": ("Popen",),
-    "process": ("CompletedProcess", "run"),
+    "process": ("run",),
     "report": ("ExitReport",),
     "rlimits": ("Rlimit",),
     "runtime": ("Runtime",),
@@ -81,6 +84,7 @@ _MODULE_OF = {name: module for module, names in _MODULES.items() for name in nam
 __all__ = [
     "run",
     "Popen",
+    "kill_all",
     "CompletedProcess",
     "Cause",
     "ExitReport",

@@ -8,6 +8,7 @@ says, but for the options that are given beside it. Nothing in `defaults` is cha
 import os
 
 from pyrt import _native, defaults, view
+from pyrt.exchange import UNBOUNDED
 from pyrt.paths import absolute
 
 TYPE_CHECKING = False
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from typing import Any, Literal
 
+    from pyrt.exchange import Bounds
     from pyrt.hooks import Hooks
     from pyrt.options import ContainerOptions
 
@@ -23,10 +25,12 @@ OPTIONS = frozenset(
         "bundle",
         "capabilities",
         "cgroup",
+        "cpu_time",
         "cpu_weight",
         "cpus",
         "cpuset",
         "cwd",
+        "devices",
         "env",
         "extra_groups",
         "group",
@@ -36,6 +40,8 @@ OPTIONS = frozenset(
         "inherit_env",
         "init",
         "io_weight",
+        "max_output",
+        "max_output_action",
         "memory",
         "memory_swap",
         "mounts",
@@ -54,6 +60,7 @@ OPTIONS = frozenset(
         "tmpfs",
         "umask",
         "user",
+        "user_namespace",
     )
 )
 
@@ -77,6 +84,7 @@ class Configuration:
 
     __slots__ = (
         "bundle",
+        "bounds",
         "cgroup",
         "config",
         "form",
@@ -105,6 +113,7 @@ class Configuration:
         self.cgroup = f"/pyrt-{self.id}"
         self.bundle = "/"
         self.overlay_dir = None
+        self.bounds: Bounds = UNBOUNDED
         self.host_view: view.HostView | None = None
         self.view = None
         self.seccomp = None
@@ -140,16 +149,19 @@ class Configuration:
         return Hooks(self.config, state)
 
 
-def configure(args: "Sequence[str] | None", options: "ContainerOptions", *, id: str | None = None, terminal: bool = False) -> Configuration:
+def configure(
+    args: "Sequence[str] | None", options: "ContainerOptions", *, id: str | None = None, terminal: bool = False, function: str = "run"
+) -> Configuration:
     """What the options ask for. args None: the command that the spec names.
 
-    id names the container and its cgroup; one is made up where it is None. terminal: with a terminal of its own.
+    id names the container and its cgroup; one is made up where it is None. terminal: with a terminal of its own. function: whose options
+    they are, for the message that refuses one.
     Raises TypeError for an unknown option, ValueError for options that do not go together, SpecError for a spec that is wrong.
     """
     if not options.keys() <= OPTIONS:
         from pyrt.refusals import refusal
 
-        raise refusal(options.keys() - OPTIONS)
+        raise refusal(function, options.keys() - OPTIONS)
     configuration = Configuration(id)
     configuration.form = "engine" if options.get("init") is False else "library"
     configuration.pass_fds = options.get("pass_fds", ())
@@ -198,6 +210,18 @@ def _apply(configuration: Configuration, args: "Sequence[str] | None", options: 
     _seccomp(configuration, options, given)
     if (cgroup := options.get("cgroup")) is not None:
         linux["cgroupsPath"] = f"{_cgroup_path(cgroup)}/{configuration.id}"
+    if options.get("devices"):
+        from pyrt.devices import add_devices
+
+        add_devices(linux, options["devices"])
+    if (user_namespace := options.get("user_namespace")) is not None and user_namespace is not False:
+        from pyrt.user_namespace import add_user_namespace
+
+        add_user_namespace(linux, user_namespace)
+    if not options.keys().isdisjoint(("cpu_time", "max_output", "max_output_action")):
+        from pyrt.bounds import bounds
+
+        configuration.bounds = bounds(config, options)
 
 
 def _library_config() -> "dict[str, Any]":

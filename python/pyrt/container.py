@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 
     from typing_extensions import Unpack
 
+    from pyrt.completed import CompletedProcess
     from pyrt.errors import ContainerTimeout
     from pyrt.limits import Limits
     from pyrt.options import ExecOptions, StrPath
-    from pyrt.process import CompletedProcess
     from pyrt.report import ExitReport
     from pyrt.statistics import Statistics
     from pyrt.stdio import File

@@ -9,37 +9,34 @@ from pyrt import _native
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Iterable, Sequence
     from typing import Any
 
-    from pyrt.launch import Launch
+    from pyrt.completed import CompletedProcess
     from pyrt.options import ExecOptions, StrPath
-    from pyrt.process import CompletedProcess
-    from pyrt.stdio import Stdio
 
 __all__ = ["process_with", "run"]
 
 
 def run(
-    container: "_native.Container", args: "Sequence[StrPath] | StrPath", options: "ExecOptions", **communication: "Any"
+    container: "_native.Container", args: "Sequence[StrPath] | StrPath", options: "ExecOptions", **arguments: "Any"
 ) -> "CompletedProcess[Any]":
-    """As `Container.exec`. communication: the arguments of `process.complete`."""
+    """As `Container.exec`. arguments: those of `Communication`."""
+    from pyrt.communication import Communication
     from pyrt.launch import Launch
     from pyrt.process import command_words, complete
 
-    def prepare() -> "tuple[dict[str, Any], Callable[[Stdio], Launch]]":
-        words, pass_fds = command_words(args), options.get("pass_fds") or ()
-        assert words is not None, "args is required"
-        config = _native.json_loads(container.config())
-        config.setdefault("linux", {})
-        process_with(config["process"], words, env=(options.get("env") or {}).items())
-        _lay(config["process"], options, str(container.state()["rootfs"]))
-        plan = container.plan_exec(
-            _native.json_dumps(config).encode(), ignore_paused=options.get("ignore_paused", False), preserve_fds=len(pass_fds)
-        )
-        return config, lambda stdio: Launch(plan, stdio, pass_fds)
-
-    return complete(prepare, **communication)
+    communication = Communication(**arguments)
+    words, pass_fds = command_words(args), options.get("pass_fds") or ()
+    assert words is not None, "args is required"
+    config = _native.json_loads(container.config())
+    config.setdefault("linux", {})
+    process_with(config["process"], words, env=(options.get("env") or {}).items())
+    _lay(config["process"], options, str(container.state()["rootfs"]))
+    plan = container.plan_exec(
+        _native.json_dumps(config).encode(), ignore_paused=options.get("ignore_paused", False), preserve_fds=len(pass_fds)
+    )
+    return complete(communication, config, lambda stdio: Launch(plan, stdio, pass_fds))
 
 
 def process_with(process: "dict[str, Any]", args: list[str], *, terminal: bool = False, env: "Iterable[tuple[str, str]]" = ()) -> None:

@@ -8,6 +8,7 @@ import os
 import select
 import time
 
+from pyrt.exchange import CHUNK
 from pyrt.ownership import Owned
 
 TYPE_CHECKING = False
@@ -20,10 +21,10 @@ if TYPE_CHECKING:
     from pyrt.limits import Usage
     from pyrt.stdio import Stdio
 
-_READ_BYTES = 1 << 16
-"""What a pipe holds."""
-
 _POLL_LONGEST_MILLISECONDS = (1 << 31) - 1
+
+_running: "dict[_native.Process, int]" = {}
+"""What was launched and is not released, with the process that launched it: a forked child has a copy of what is not its own."""
 
 
 class Launch(Owned):
@@ -48,6 +49,7 @@ class Launch(Owned):
             self.process = plan.launch(stdio=stdio.inside, pass_fds=pass_fds)
             self._cgroup = self.process.cgroup
             self._own()
+            _running[self.process] = os.getpid()
         except BaseException:
             stdio.close()
             raise
@@ -67,44 +69,73 @@ class Launch(Owned):
             exchange.expire()
             self.process.kill()
             returncode = self.process.wait()
-            self._drain(exchange)
+            drain(exchange)
         assert returncode is not None, "a wait without timeout returns a status"
         return returncode
 
     def converse(self, exchange: "Exchange") -> int | None:
         """Feed the exchange until everything inside has ended: the return code; or until its deadline: None, and all goes on."""
         self._check()
-        process, ended = self.process, False
+        ended = False
         if wanted := exchange.wants():
             poller = select.poll()
-            pidfd = process.fileno()
+            pidfd = self.process.fileno()
             poller.register(pidfd, select.POLLIN)
             for descriptor, events in wanted:
                 poller.register(descriptor, events)
             open_descriptors = len(wanted)
             while open_descriptors and not ended:
-                remaining = exchange.remaining(time.monotonic())
-                if remaining == 0.0:
+                patience = self.keep_bounds(exchange, exchange.deadline)
+                if exchange.remaining(time.monotonic()) == 0.0:
                     break
-                for descriptor, _ in poller.poll(_milliseconds(remaining)):
+                for descriptor, _ in poller.poll(_milliseconds(patience)):
                     if descriptor == pidfd:
                         ended = True
-                    elif not self._serve(exchange, descriptor):
+                    elif not self.serve(exchange, descriptor):
                         poller.unregister(descriptor)
                         open_descriptors -= 1
-        returncode = process.wait(exchange.remaining(time.monotonic()))
-        if returncode is None:
-            return None
-        if not self._own_pid_namespace:
-            # Without a PID 1 whose end is everybody's, what the command left behind would hold the pipes open.
-            process.kill()
-        self._drain(exchange)
+        returncode = self.wait(exchange, exchange.deadline)
+        if returncode is not None:
+            drain(exchange)
         return returncode
 
-    def _serve(self, exchange: "Exchange", descriptor: int) -> bool:
-        """Read or write once. Returns whether the descriptor is wanted further."""
+    def wait(self, exchange: "Exchange", deadline: float | None) -> int | None:
+        """Wait until everything inside has ended, and keep the exchange's bounds meanwhile. None where the deadline came first."""
+        while True:
+            returncode = self.process.wait(self.keep_bounds(exchange, deadline))
+            if returncode is not None:
+                self._end_leftovers()
+                return returncode
+            if deadline is not None and deadline <= time.monotonic():
+                return None
+
+    def _end_leftovers(self) -> None:
+        """Once the command has ended: without a PID 1 whose end is everybody's, what it left would run on, and hold the pipes."""
+        if not self._own_pid_namespace:
+            self.process.kill()
+
+    def keep_bounds(self, exchange: "Exchange", deadline: float | None) -> float | None:
+        """End everything inside where the exchange says so. Returns the seconds that one may wait, None for ever."""
+        now = time.monotonic()
+        if exchange.cpu_look is not None and exchange.cpu_look <= now:
+            assert self._cgroup is not None, "a launch without a cgroup has no bound on processor time"
+            used = self._cgroup.usage()["cpu_usec"]
+            assert used is not None, "a launch whose cgroup does not count has no bound on processor time"
+            if exchange.cpu_used(used, now):
+                self.process.kill()
+        return exchange.patience(now, deadline)
+
+    def counts_processor_time(self) -> bool:
+        """Whether a cgroup of its own counts what everything inside has used."""
+        return self._cgroup is not None and self._cgroup.usage()["cpu_usec"] is not None
+
+    def serve(self, exchange: "Exchange", descriptor: int) -> bool:
+        """Read or write once, without blocking. Returns whether the descriptor is wanted further."""
         if descriptor != self.stdio.stdin:
-            return exchange.feed(descriptor, os.read(descriptor, _READ_BYTES))
+            more = exchange.feed(descriptor, os.read(descriptor, CHUNK))
+            if exchange.ended_by == "OUTPUT":
+                self.process.kill()
+            return more
         try:
             more = exchange.sent(os.write(descriptor, exchange.outgoing()))
         except BrokenPipeError:
@@ -112,17 +143,6 @@ class Launch(Owned):
         if not more:
             self.stdio.close_stdin()
         return more
-
-    def _drain(self, exchange: "Exchange") -> None:
-        """Read what the ended processes left in the pipes; that is all, even where somebody outside holds an end of one."""
-        for descriptor, events in exchange.wants():
-            if events == select.POLLIN:
-                try:
-                    while exchange.feed(descriptor, os.read(descriptor, _READ_BYTES)):
-                        pass
-                except BlockingIOError:
-                    # Empty, and somebody outside holds the other end.
-                    continue
 
     def usage(self) -> "Usage":
         """What it has used so far; max_rss_bytes once it has ended."""
@@ -136,8 +156,8 @@ class Launch(Owned):
         self._check()
         self.process.kill()
 
-    def finish(self) -> None:
-        """Remove the cgroup of a container that has ended, run its poststop hooks, and close all descriptors."""
+    def release(self) -> None:
+        """Remove the cgroup of a container that has ended, run its poststop hooks, close all descriptors but the pipes."""
         self._check()
         self._owner = None
         try:
@@ -146,7 +166,15 @@ class Launch(Owned):
             if self._hooks is not None:
                 self.warnings += self._hooks.poststop()
         finally:
+            _running.pop(self.process, None)
+            self._cgroup = None
             self.process.close()
+
+    def finish(self) -> None:
+        """`release`, and close the pipes."""
+        try:
+            self.release()
+        finally:
             self.stdio.close()
 
     def _end(self) -> None:
@@ -162,6 +190,43 @@ class Launch(Owned):
 
     def __repr__(self) -> str:
         return f"Launch(pid={self.process.pid})" if self._owner is not None else "Launch(ended)"
+
+
+def kill_all() -> None:
+    """End everything inside all containers that this process has launched and that end with it, and wait until they are empty.
+
+    Those of `run`, `Popen` and `aio`, and what `Container.exec` started; never those of `Runtime.create`. Whoever waits for one sees it end
+    by SIGKILL; handles stay usable. One that another thread is just launching is not ended. For a Ctrl-C that worker threads never see, and
+    for a forked child: it has launched nothing yet. Raises HostError where one cannot be ended, when it was tried for all.
+    """
+    failed: Exception | None = None
+    for process, owner in list(_running.items()):
+        if owner != os.getpid():
+            # A copy that a fork left here.
+            _running.pop(process, None)
+            continue
+        try:
+            process.kill()
+        except ValueError:
+            # Released since.
+            continue
+        except OSError as error:
+            failed = failed or error
+    if failed is not None:
+        raise failed
+
+
+def drain(exchange: "Exchange") -> None:
+    """Read what the ended processes left in the pipes; that is all, even where somebody outside holds an end of one."""
+    for descriptor, events in exchange.wants():
+        if events == select.POLLIN:
+            try:
+                while exchange.feed(descriptor, os.read(descriptor, CHUNK)):
+                    pass
+            except BlockingIOError:
+                # Empty, and somebody outside holds the other end.
+                continue
+    exchange.finish()
 
 
 def _milliseconds(remaining: float | None) -> int | None:

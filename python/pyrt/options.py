@@ -67,9 +67,14 @@ class ContainerOptions(TypedDict, total=False):
     cpuset: str | Iterable[int] | None
     pids: int | None
     cgroup: Cgroup | StrPath | None
+    cpu_time: float | None
+    max_output: int | str | None
+    max_output_action: Literal["truncate", "kill"]
+    devices: Iterable[StrPath]
     # namespaces
     network: Literal["none", "host"] | Namespaces | None
     hostname: str | None
     namespaces: Namespaces | Mapping[str, str] | None
+    user_namespace: bool | Mapping[Literal["uid", "gid"], Iterable[tuple[int, int, int]]]
     # descriptors
     pass_fds: Sequence[int]

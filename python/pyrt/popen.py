@@ -1,33 +1,46 @@
 """Popen: a command in a container that runs beside the caller, with subprocess.Popen's names and meaning.
 
 `process` is the same in one call, and lends its helpers; `launch` makes the container, waits for it and ends it; `exchange` holds what
-`communicate` reads and writes. No thread: a wait is a poll(2) on the pidfd.
+`communicate` reads and writes, bounds and cause. No thread: a wait is a poll(2) on the pidfd.
 """
 
 import os
-import time
+from _thread import allocate_lock
 
+from pyrt.communication import deadline_after, decoded, input_bytes, text_mode
 from pyrt.configuration import configure
 from pyrt.exchange import Exchange
+from pyrt.launch import drain
 from pyrt.ownership import Owned
-from pyrt.process import TEXT_ENCODING, command_words, decoded, launch_container
+from pyrt.process import command_words, launch_container
 from pyrt.stdio import Stdio
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from typing import IO, Any
+    from collections.abc import Callable, Sequence
+    from types import TracebackType
+    from typing import IO, Any, Generic, Literal, TypeVar, overload
 
-    from typing_extensions import Unpack
+    from typing_extensions import Self, Unpack
 
+    from pyrt.causes import Cause
     from pyrt.limits import Usage
     from pyrt.options import ContainerOptions, StrPath
     from pyrt.stdio import File
 
+    Output = TypeVar("Output", bytes, str)
+    Result = TypeVar("Result")
+else:
+    from pyrt.completed import Generic, Output
+
+    def overload(function):
+        return function
+
+
 __all__ = ["Popen"]
 
 
-class Popen(Owned):
+class Popen(Owned, Generic[Output]):
     """A command in a container of its own; everything inside ends with this object, at the latest.
 
     The arguments are those of `run`, less input, capture_output, timeout and check. args: the command. pid: of the container's init in
@@ -36,14 +49,20 @@ class Popen(Owned):
     configuration could not be followed.
 
     Unlike subprocess: leaving `with` ends everything inside at once instead of waiting for it; a handle that is dropped ends it too,
-    with a ResourceWarning. Raises what `run` raises where no container could be made.
+    with a ResourceWarning. cpu_time= holds while somebody polls, waits or communicates; besides, it is each process's RLIMIT_CPU.
+    max_output= is of what communicate reads. Any thread may use it. Raises what `run` raises where no container could be made.
     """
 
     __slots__ = (
+        "_begun",
+        "_closed",
         "_encoding",
         "_errors",
         "_exchange",
         "_launch",
+        "_pipes",
+        "_settled",
+        "_talking",
         "_usage",
         "args",
         "pid",
@@ -51,10 +70,93 @@ class Popen(Owned):
         "stderr",
         "stdin",
         "stdout",
-        "warnings",
     )
 
+    stdin: "IO[Output] | None"
+    stdout: "IO[Output] | None"
+    stderr: "IO[Output] | None"
+
+    @overload
     def __init__(
+        self: "Popen[str]",
+        args: "Sequence[StrPath] | StrPath | None" = None,
+        *,
+        bufsize: int = -1,
+        stdin: "File" = None,
+        stdout: "File" = None,
+        stderr: "File" = None,
+        text: "Literal[True]",
+        encoding: str | None = None,
+        errors: str | None = None,
+        universal_newlines: bool | None = None,
+        **options: "Unpack[ContainerOptions]",
+    ) -> None: ...
+
+    @overload
+    def __init__(  # noqa: F811 - an overload
+        self: "Popen[str]",
+        args: "Sequence[StrPath] | StrPath | None" = None,
+        *,
+        bufsize: int = -1,
+        stdin: "File" = None,
+        stdout: "File" = None,
+        stderr: "File" = None,
+        text: bool | None = None,
+        encoding: str,
+        errors: str | None = None,
+        universal_newlines: bool | None = None,
+        **options: "Unpack[ContainerOptions]",
+    ) -> None: ...
+
+    @overload
+    def __init__(  # noqa: F811 - an overload
+        self: "Popen[str]",
+        args: "Sequence[StrPath] | StrPath | None" = None,
+        *,
+        bufsize: int = -1,
+        stdin: "File" = None,
+        stdout: "File" = None,
+        stderr: "File" = None,
+        text: bool | None = None,
+        encoding: str | None = None,
+        errors: str,
+        universal_newlines: bool | None = None,
+        **options: "Unpack[ContainerOptions]",
+    ) -> None: ...
+
+    @overload
+    def __init__(  # noqa: F811 - an overload
+        self: "Popen[str]",
+        args: "Sequence[StrPath] | StrPath | None" = None,
+        *,
+        bufsize: int = -1,
+        stdin: "File" = None,
+        stdout: "File" = None,
+        stderr: "File" = None,
+        text: bool | None = None,
+        encoding: str | None = None,
+        errors: str | None = None,
+        universal_newlines: "Literal[True]",
+        **options: "Unpack[ContainerOptions]",
+    ) -> None: ...
+
+    @overload
+    def __init__(  # noqa: F811 - an overload
+        self: "Popen[bytes]",
+        args: "Sequence[StrPath] | StrPath | None" = None,
+        *,
+        bufsize: int = -1,
+        stdin: "File" = None,
+        stdout: "File" = None,
+        stderr: "File" = None,
+        text: "Literal[False] | None" = None,
+        encoding: None = None,
+        errors: None = None,
+        universal_newlines: "Literal[False] | None" = None,
+        **options: "Unpack[ContainerOptions]",
+    ) -> None: ...
+
+    def __init__(  # noqa: F811 - the overloads are above
         self,
         args: "Sequence[StrPath] | StrPath | None" = None,
         *,
@@ -65,30 +167,35 @@ class Popen(Owned):
         text: bool | None = None,
         encoding: str | None = None,
         errors: str | None = None,
+        universal_newlines: bool | None = None,
         **options: "Unpack[ContainerOptions]",
     ) -> None:
         super().__init__()
         if not isinstance(bufsize, int):
             raise TypeError(f"bufsize is {type(bufsize).__name__}, not an int")
-        self._encoding = (encoding or TEXT_ENCODING) if text or encoding or errors else None
+        self._encoding = text_mode(text, encoding, errors, universal_newlines)
         self._errors = errors or "strict"
-        self._exchange: Exchange | None = None
         self._usage: Usage | None = None
+        self._begun = self._closed = self._settled = False
+        self._pipes: tuple[int | None, int | None] = (None, None)
+        # Whoever holds it has the pipes of communicate, or takes the ended container apart.
+        self._talking = allocate_lock()
         self.returncode: int | None = None
-        configuration = configure(command_words(args), options)
+        configuration = configure(command_words(args), options, function="Popen")
         plan = configuration.plan()
         self.args: list[str] = configuration.config["process"]["args"]
+        self._exchange = Exchange(bounds=configuration.bounds)
         self._launch = launch_container(configuration, plan, Stdio(stdin, stdout, stderr))
+        self._exchange.filtered = self._launch.filtered
         self._own()
         try:
             self.pid = self._launch.process.pid
-            self.warnings = self._launch.warnings
             stdio = self._launch.stdio
-            self.stdin: IO[Any] | None = self._file(stdio.stdin, "w", bufsize)
+            self.stdin = self._file(stdio.stdin, "w", bufsize)
             stdio.stdin = None
-            self.stdout: IO[Any] | None = self._file(stdio.stdout, "r", bufsize)
+            self.stdout = self._file(stdio.stdout, "r", bufsize)
             stdio.stdout = None
-            self.stderr: IO[Any] | None = self._file(stdio.stderr, "r", bufsize)
+            self.stderr = self._file(stdio.stderr, "r", bufsize)
             stdio.stderr = None
         except BaseException:
             self._owner = None
@@ -106,95 +213,164 @@ class Popen(Owned):
         file: IO[Any] = open(descriptor, mode, 1 if bufsize == 1 else -1, encoding=self._encoding, errors=self._errors)  # noqa: SIM115
         return file
 
+    @property
+    def warnings(self) -> list[str]:
+        """What of the configuration could not be followed, and poststop hooks that failed."""
+        return self._launch.warnings
+
+    @property
+    def cause(self) -> "Cause | None":
+        """Why it ended, None until poll, wait or communicate saw the end."""
+        if self.returncode is None or self._usage is None:
+            return None
+        from pyrt.causes import Cause
+
+        return Cause[self._exchange.cause(self.returncode, self._usage)]
+
+    @property
+    def explanation(self) -> "str | None":
+        """The cause in words, with its figures; None until the end was seen."""
+        cause = self.cause
+        if cause is None or self.returncode is None or self._usage is None:
+            return None
+        from pyrt.causes import explain
+
+        return explain(cause, self.returncode, self._usage)
+
+    @property
+    def truncated(self) -> bool:
+        """Whether communicate read more than max_output keeps."""
+        return self._exchange.truncated
+
     def poll(self) -> int | None:
         """The return code, None while the command runs."""
         if self.returncode is None:
             self._check()
-            self._ended(self._launch.process.wait(0))
+            self._wait_until(0.0)
         return self.returncode
 
     def wait(self, timeout: float | None = None) -> int:
-        """Wait until everything inside has ended. Raises ContainerTimeout after timeout seconds, and then it runs on."""
+        """Wait until everything inside has ended. Returns the return code. Raises ContainerTimeout after timeout seconds; it runs on."""
+        deadline = deadline_after(timeout)
         if self.returncode is None:
             self._check()
-            self._ended(self._launch.process.wait(None if timeout is None else max(timeout, 0.0)))
+            self._wait_until(deadline)
         if self.returncode is None:
             assert timeout is not None, "a wait without timeout returns a status"
             raise self._timeout(timeout)
         return self.returncode
 
-    def communicate(self, input: "str | bytes | None" = None, timeout: float | None = None) -> "tuple[Any, Any]":
+    def communicate(self, input: "Output | None" = None, timeout: float | None = None) -> "tuple[Output | Any, Output | Any]":
         """Write input, read stdout and stderr to their end, wait. Returns both, None where there is no pipe.
 
         Raises ContainerTimeout after timeout seconds with what was read so far; then it runs on, and another call goes on without loss.
+        A second thread waits until the first one's call is over.
         """
-        deadline = None if timeout is None else time.monotonic() + timeout
-        if self._exchange is None:
-            self._check()
-            self._exchange = self._begin(input)
-        elif input:
-            raise ValueError("Cannot send input after starting communication")
-        if self.returncode is None or (self._owner is not None and self._exchange.wants()):
-            self._check()
-            self._exchange.deadline = deadline
-            self._ended(self._launch.converse(self._exchange))
-        expired = self.returncode is None
-        stdio = self._launch.stdio
-        output = [self._output(descriptor, expired) for descriptor in (stdio.stdout, stdio.stderr)]
+        deadline = deadline_after(timeout)
+        if not self._talking.acquire(True, -1 if timeout is None else max(timeout, 0.0)):
+            assert timeout is not None, "who waits for ever gets the lock"
+            raise self._timeout(timeout)
+        try:
+            if not self._begun:
+                if self.returncode is None:
+                    self._check()
+                self._begin(input)
+            elif input:
+                raise ValueError("Cannot send input after starting communication")
+            if self.returncode is None:
+                self._check()
+                self._exchange.deadline = deadline
+                returncode = self._launch.converse(self._exchange)
+                if returncode is not None:
+                    self._keep(returncode)
+            else:
+                drain(self._exchange)
+            expired = self.returncode is None
+            output = [self._output(descriptor, expired) for descriptor in self._pipes]
+        finally:
+            if self.returncode is not None:
+                self._launch.stdio.close()
+            self._talking.release()
+            self._settle()
         if expired:
             assert timeout is not None, "a conversation without deadline ends with the container"
             raise self._timeout(timeout, *output)
         return output[0], output[1]
 
-    def _begin(self, input: "str | bytes | None") -> Exchange:
+    def _begin(self, input: "str | bytes | None") -> None:
         """From now on the pipes are the exchange's: what the caller has buffered for stdin goes first."""
+        if self._closed:
+            from pyrt.errors import InvalidState
+
+            raise InvalidState("Popen is closed")
         if input is not None and self.stdin is None:
             raise ValueError("input= is written to stdin, which is not a PIPE")
-        if input is not None and isinstance(input, str) is (self._encoding is None):
-            raise TypeError(f"input is {type(input).__name__}, but {'bytes are asked for' if self._encoding is None else 'text is'}")
-        data = input.encode(self._encoding or TEXT_ENCODING, self._errors) if isinstance(input, str) else bytes(input or b"")
+        data = b"" if input is None else input_bytes(input, self._encoding, self._errors)
         stdio = self._launch.stdio
-        if data:
-            stdio.stdin = self._taken(self.stdin)
+        if data and self.returncode is None:
+            stdio.stdin = _taken(self.stdin)
         elif self.stdin is not None:
             _close(self.stdin)
-        stdio.stdout, stdio.stderr = self._taken(self.stdout), self._taken(self.stderr)
-        outputs = [descriptor for descriptor in (stdio.stdout, stdio.stderr) if descriptor is not None]
-        return Exchange(stdin=stdio.stdin, data=data, outputs=outputs, deadline=None)
+        stdio.stdout, stdio.stderr = self._pipes = _taken(self.stdout), _taken(self.stderr)
+        outputs = [descriptor for descriptor in self._pipes if descriptor is not None]
+        self._exchange.begin(stdin=stdio.stdin, data=data, outputs=outputs)
+        self._begun = True
 
-    @staticmethod
-    def _taken(file: "IO[Any] | None") -> int | None:
-        if file is None or file.closed:
-            return None
-        descriptor = os.dup(file.fileno())
-        _close(file)
-        os.set_blocking(descriptor, False)
-        return descriptor
-
-    def _output(self, descriptor: int | None, expired: bool) -> "str | bytes | None":
-        assert self._exchange is not None, "the output is asked for once there was a conversation"
+    def _output(self, descriptor: int | None, expired: bool) -> "Any":
         data = self._exchange.output(descriptor)
         if data is None or self._encoding is None:
             return data
-        return decoded(data, self._encoding, "replace" if expired else self._errors)
+        cut = expired or self._exchange.truncated or self._exchange.ended_by is not None
+        return decoded(data, self._encoding, "replace" if cut else self._errors)
 
     def _timeout(self, timeout: float, output: "Any" = None, stderr: "Any" = None) -> Exception:
         from pyrt.errors import ContainerTimeout
 
         return ContainerTimeout(self.args, timeout, output, stderr)
 
-    def _ended(self, returncode: int | None) -> None:
+    def _wait_until(self, deadline: float | None) -> None:
+        returncode = self._unless_released(lambda: self._launch.wait(self._exchange, deadline))
+        if returncode is not None:
+            self._keep(returncode)
+            self._settle()
+
+    def _unless_released(self, call: "Callable[[], Result]") -> "Result | None":
+        """What it returns; None where another thread saw the end meanwhile and released what the call is about."""
+        try:
+            return call()
+        except Exception:
+            if self.returncode is None:
+                raise
+            return None
+
+    def _keep(self, returncode: int) -> None:
         """Keep what an ended container has to say."""
-        if returncode is not None and self.returncode is None:
-            self._usage = self._launch.usage()
+        if self.returncode is None and (usage := self._unless_released(self._launch.usage)) is not None:
+            self._usage = usage
             self.returncode = returncode
+
+    def _settle(self) -> None:
+        """Release an ended container, unless somebody talks to it: he does it when he is done."""
+        if self.returncode is None or self._settled or not self._talking.acquire(False):
+            return
+        try:
+            if not self._settled:
+                self._settled = True
+                self._owner = None
+                drain(self._exchange)
+                self._launch.finish()
+        finally:
+            self._talking.release()
 
     def usage(self) -> "Usage":
         """What the container has used so far; the whole once it has ended."""
-        if self._usage is not None:
-            return self._usage
-        self._check()
-        return self._launch.usage()
+        if self._usage is None:
+            self._check()
+            usage = self._unless_released(self._launch.usage)
+            if usage is not None:
+                return usage
+        assert self._usage is not None, "it is kept before the return code"
+        return self._usage
 
     def send_signal(self, signal: "int | str") -> None:
         """Send a signal (number or name) to the command. Does nothing once it has ended."""
@@ -203,7 +379,7 @@ class Popen(Owned):
         wanted = number(signal)
         if self.poll() is None:
             try:
-                self._launch.process.send_signal(wanted)
+                self._unless_released(lambda: self._launch.process.send_signal(wanted))
             except ProcessLookupError:
                 # It ended after the poll.
                 return
@@ -215,27 +391,58 @@ class Popen(Owned):
     def kill(self) -> None:
         """End everything inside, also what the command started, and wait until it is empty. Does nothing once it has ended."""
         if self.poll() is None:
-            self._launch.kill()
+            self._unless_released(self._launch.kill)
+
+    def close(self) -> None:
+        """End everything inside, and close the pipes. A second time does nothing. Raises InvalidState in a forked child."""
+        super().close()
+        self._closed = True
+        self._close_files()
+
+    def __enter__(self) -> "Self":
+        if self.returncode is None:
+            self._check()
+        return self
+
+    def __exit__(self, kind: "type[BaseException] | None", error: BaseException | None, trace: "TracebackType | None") -> None:
+        # A forked child leaves the block too, and ends nothing that is not its own.
+        if self._owner is None or self._owner == os.getpid():
+            self.close()
 
     def _end(self) -> None:
-        self._finish()
-
-    # A container must not outlive its handle: nobody else could end it.
-    _abandon = _end
-
-    def _finish(self) -> None:
         try:
             if self.returncode is None:
-                self._launch.kill()
-                self._ended(self._launch.process.wait())
-        finally:
+                self._unless_released(self._launch.kill)
+                self._wait_until(None)
+            self._settle()
+        except BaseException:
             self._launch.close()
-            for file in (self.stdin, self.stdout, self.stderr):
-                if file is not None:
-                    _close(file)
+            raise
+
+    def _abandon(self) -> None:
+        # A container must not outlive its handle: nobody else could end it.
+        try:
+            self._end()
+        finally:
+            self._close_files()
+
+    def _close_files(self) -> None:
+        for file in (self.stdin, self.stdout, self.stderr):
+            if file is not None:
+                _close(file)
 
     def __repr__(self) -> str:
         return f"<Popen: returncode: {self.returncode} args: {self.args!r}>"
+
+
+def _taken(file: "IO[Any] | None") -> int | None:
+    """A descriptor of one's own for what the file reads or writes, non-blocking; the file is closed."""
+    if file is None or file.closed:
+        return None
+    descriptor = os.dup(file.fileno())
+    _close(file)
+    os.set_blocking(descriptor, False)
+    return descriptor
 
 
 def _close(file: "IO[Any]") -> None:

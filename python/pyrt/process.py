@@ -1,119 +1,37 @@
-"""run: a command in a container of its own, as subprocess.run would run it; and CompletedProcess, what comes of it.
+"""run: a command in a container of its own, as subprocess.run would run it.
 
-`configuration` says what the container is to be, the native plan checks it, `launch` makes it and waits, `exchange` holds what passes
-between it and the caller.
+`configuration` says what the container is to be, the native plan checks it, `launch` makes it and waits, `communication` says what
+passes between it and the caller, `completed` is what comes of it.
 """
 
 import os
-import time
 
+from pyrt.communication import Communication
+from pyrt.completed import CompletedProcess
 from pyrt.configuration import configure
-from pyrt.exchange import Exchange
+from pyrt.exchange import UNBOUNDED
 from pyrt.launch import Launch
-from pyrt.limits import Usage
-from pyrt.stdio import DEVNULL, PIPE, STDOUT, Stdio
+from pyrt.stdio import DEVNULL, PIPE, STDOUT
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from typing import Any, Generic, Literal, TypeVar, overload
+    from typing import Any, Literal, overload
 
     from typing_extensions import Unpack
 
     from pyrt import _native
-    from pyrt.causes import Cause
     from pyrt.configuration import Configuration
+    from pyrt.exchange import Bounds
     from pyrt.options import ContainerOptions, StrPath
-    from pyrt.stdio import File
-
-    Output = TypeVar("Output", bytes, str)
+    from pyrt.stdio import File, Stdio
 else:
-    # `typing` costs more to import than a launch takes; at run time a class that can be subscripted is all that is needed.
-    class Generic:
-        __slots__ = ()
-        __class_getitem__ = classmethod(type(list[int]))
-
-    Output = object
 
     def overload(function):
         return function
 
 
 __all__ = ["DEVNULL", "PIPE", "STDOUT", "CompletedProcess", "run"]
-
-TEXT_ENCODING = "utf-8"
-"""What text is in where nobody says: the container's own LANG, not the caller's locale."""
-
-
-class CompletedProcess(Generic[Output]):
-    """A command that has ended, with all that was in its container.
-
-    args: the command. returncode: its exit code, or minus the signal that ended it. stdout, stderr: what it wrote, None where that was
-    not captured. usage: what the container used. cause: why it ended. warnings: what of the configuration could not be followed.
-    """
-
-    __slots__ = ("_cause", "args", "returncode", "stderr", "stdout", "usage", "warnings")
-
-    args: "list[str]"
-    returncode: int
-    # `| Any`, as typeshed does: whoever captured need not ask whether it is None.
-    stdout: "Output | Any"
-    stderr: "Output | Any"
-    usage: Usage
-    warnings: "list[str]"
-
-    def __init__(
-        self,
-        args: list[str],
-        returncode: int,
-        stdout: "Output | None",
-        stderr: "Output | None",
-        *,
-        usage: Usage,
-        cause: str,
-        warnings: list[str],
-    ) -> None:
-        self.args = args
-        self.returncode = returncode
-        self.stdout = stdout
-        self.stderr = stderr
-        self.usage = usage
-        self.warnings = warnings
-        self._cause = cause
-
-    @property
-    def cause(self) -> "Cause":
-        """Why it ended."""
-        from pyrt.causes import Cause
-
-        return Cause[self._cause]
-
-    @property
-    def explanation(self) -> str:
-        """The cause in words, with its figures: limit and peak where the kernel ended it for memory."""
-        from pyrt.causes import explain
-
-        return explain(self.cause, self.returncode, self.usage)
-
-    def check_returncode(self) -> None:
-        """Raise ContainerFailed (also a subprocess.CalledProcessError) unless the return code is 0."""
-        if self.returncode:
-            from pyrt.errors import ContainerFailed
-
-            raise ContainerFailed(self.returncode, self.args, self.stdout, self.stderr, result=self)
-
-    def _values(self) -> "tuple[Any, ...]":
-        return self.args, self.returncode, self.stdout, self.stderr, self.usage, self._cause
-
-    def __eq__(self, other: object) -> bool:
-        return self._values() == other._values() if isinstance(other, CompletedProcess) else NotImplemented
-
-    __hash__ = None  # type: ignore[assignment]
-
-    def __repr__(self) -> str:
-        said = {"args": self.args, "returncode": self.returncode, "stdout": self.stdout, "stderr": self.stderr}
-        shown = ", ".join(f"{name}={value!r}" for name, value in said.items() if value is not None)
-        return f"CompletedProcess({shown}, cause={self._cause}, usage={self.usage!r})"
 
 
 @overload
@@ -128,6 +46,7 @@ def run(
     text: "Literal[True]",
     encoding: str | None = None,
     errors: str | None = None,
+    universal_newlines: bool | None = None,
     timeout: float | None = None,
     check: bool = False,
     **options: "Unpack[ContainerOptions]",
@@ -144,6 +63,7 @@ def run(  # noqa: F811 - an overload
     text: bool | None = None,
     encoding: str,
     errors: str | None = None,
+    universal_newlines: bool | None = None,
     timeout: float | None = None,
     check: bool = False,
     **options: "Unpack[ContainerOptions]",
@@ -160,6 +80,24 @@ def run(  # noqa: F811 - an overload
     text: bool | None = None,
     encoding: str | None = None,
     errors: str,
+    universal_newlines: bool | None = None,
+    timeout: float | None = None,
+    check: bool = False,
+    **options: "Unpack[ContainerOptions]",
+) -> CompletedProcess[str]: ...
+@overload
+def run(  # noqa: F811 - an overload
+    args: "Sequence[StrPath] | StrPath | None" = None,
+    *,
+    stdin: "File" = None,
+    input: str | None = None,
+    stdout: "File" = None,
+    stderr: "File" = None,
+    capture_output: bool = False,
+    text: bool | None = None,
+    encoding: str | None = None,
+    errors: str | None = None,
+    universal_newlines: "Literal[True]",
     timeout: float | None = None,
     check: bool = False,
     **options: "Unpack[ContainerOptions]",
@@ -176,6 +114,7 @@ def run(  # noqa: F811 - an overload
     text: "Literal[False] | None" = None,
     encoding: None = None,
     errors: None = None,
+    universal_newlines: "Literal[False] | None" = None,
     timeout: float | None = None,
     check: bool = False,
     **options: "Unpack[ContainerOptions]",
@@ -191,6 +130,7 @@ def run(  # noqa: F811 - the overloads are above
     text: bool | None = None,
     encoding: str | None = None,
     errors: str | None = None,
+    universal_newlines: bool | None = None,
     timeout: float | None = None,
     check: bool = False,
     **options: "Unpack[ContainerOptions]",
@@ -214,22 +154,18 @@ def run(  # noqa: F811 - the overloads are above
     tmpfs (paths, or {path: size}).
 
     Limits: memory, memory_swap, cpus, cpu_weight, io_weight, cpuset, pids as `Limits` has them; cgroup: the one below which the
-    container's own is made.
+    container's own is made. cpu_time: seconds of processor time of everything inside, after which it is ended. max_output (bytes, "1M"):
+    so much of each stream is kept, and the rest read and dropped (`truncated`); max_output_action="kill" ends it then.
 
-    Namespaces: network ("none", "host", or Namespaces); hostname; namespaces (Namespaces to join, or {"ipc": "host", "net": PATH,
-    "time": "new"}).
+    Devices and namespaces: devices (the host's, "/dev/fuse" or "/dev/fuse:/dev/inside"); network ("none", "host", or Namespaces);
+    hostname; namespaces (Namespaces to join, or {"ipc": "host", "net": PATH, "time": "new"}); user_namespace (True: a new one, ids keep
+    their numbers; or {"uid": [(inside, outside, count)], "gid": ...}; not with the host view).
 
     Raises ContainerTimeout; with check, ContainerFailed; MissingExecutable where the command is not there; SpecError, HostError and
     other pyrt.Error where no container could be made. After any of them, Ctrl-C too, nothing is left.
     """
 
-    def prepare() -> "tuple[dict[str, Any], Callable[[Stdio], Launch]]":
-        configuration = configure(command_words(args), options)
-        plan = configuration.plan()
-        return configuration.config, lambda stdio: launch_container(configuration, plan, stdio)
-
-    return complete(
-        prepare,
+    communication = Communication(
         stdin=stdin,
         input=input,
         stdout=stdout,
@@ -238,82 +174,40 @@ def run(  # noqa: F811 - the overloads are above
         text=text,
         encoding=encoding,
         errors=errors,
+        universal_newlines=universal_newlines,
         timeout=timeout,
         check=check,
+    )
+    configuration = configure(command_words(args), options)
+    plan = configuration.plan()
+    return complete(
+        communication, configuration.config, lambda stdio: launch_container(configuration, plan, stdio), bounds=configuration.bounds
     )
 
 
 def complete(
-    prepare: "Callable[[], tuple[dict[str, Any], Callable[[Stdio], Launch]]]",
-    *,
-    stdin: "File",
-    input: str | bytes | None,
-    stdout: "File",
-    stderr: "File",
-    capture_output: bool,
-    text: bool | None,
-    encoding: str | None,
-    errors: str | None,
-    timeout: float | None,
-    check: bool,
+    communication: Communication, config: "dict[str, Any]", launch_with: "Callable[[Stdio], Launch]", *, bounds: "Bounds" = UNBOUNDED
 ) -> "CompletedProcess[Any]":
-    """What `run` and `Container.exec` share: launch what `prepare` plans (config.json, and what launches it), feed it, wait for it."""
-    if timeout is not None and timeout != timeout:
-        raise ValueError("timeout is not a number")
-    deadline = None if timeout is None else time.monotonic() + timeout
-    if capture_output:
-        if stdout is not None or stderr is not None:
-            raise ValueError("capture_output=True is stdout=PIPE, stderr=PIPE: it does not go with either")
-        stdout = stderr = PIPE
-    as_text = bool(text or encoding or errors)
-    data = b""
-    if input is not None:
-        if stdin is not None:
-            raise ValueError("input= is written to stdin: it does not go with stdin=")
-        stdin = PIPE
-        data = input.encode(encoding or TEXT_ENCODING, errors or "strict") if isinstance(input, str) else bytes(input)
-        if as_text is not isinstance(input, str):
-            raise TypeError(f"input is {type(input).__name__}, but {'text is asked for' if as_text else 'bytes are, without text=True'}")
-    elif stdin == PIPE:
-        raise ValueError("stdin=PIPE has nobody to write to it: use input=")
-    config, launch_with = prepare()
-    launch = launch_with(Stdio(stdin, stdout, stderr))
+    """What `run` and `Container.exec` share: launch what config describes, feed it, wait for it."""
+    launch = launch_with(communication.stdio())
     try:
         stdio = launch.stdio
-        outputs = [descriptor for descriptor in (stdio.stdout, stdio.stderr) if descriptor is not None]
-        if not data:
-            stdio.close_stdin()
-        exchange = Exchange(stdin=stdio.stdin, data=data, outputs=outputs, deadline=deadline)
-        exchange.filtered = launch.filtered
+        exchange = communication.exchange(stdio, bounds, filtered=launch.filtered)
         returncode = launch.communicate(exchange)
-        output: list[Any] = [exchange.output(stdio.stdout), exchange.output(stdio.stderr)]
+        output = exchange.output(stdio.stdout), exchange.output(stdio.stderr)
         usage = launch.usage()
         launch.finish()
     except BaseException:
         launch.close()
         raise
-    expired = exchange.ended_by is not None
-    if as_text:
-        # A character cut in two by the end must not hide that the time was up.
-        handler = errors or ("replace" if expired else "strict")
-        output = [None if part is None else decoded(part, encoding or TEXT_ENCODING, handler) for part in output]
-    cause = exchange.cause(returncode, usage)
-    completed: CompletedProcess[Any] = CompletedProcess(
-        config["process"]["args"], returncode, *output, usage=usage, cause=cause, warnings=launch.warnings
-    )
-    if expired and timeout is not None:
-        from pyrt.errors import ContainerTimeout
-
-        raise ContainerTimeout(completed.args, timeout, completed.stdout, completed.stderr, result=completed)
-    if check:
-        completed.check_returncode()
-    return completed
+    return communication.completed(config["process"]["args"], returncode, exchange, output, usage, launch.warnings)
 
 
-def launch_container(configuration: "Configuration", plan: "_native.LaunchPlan", stdio: Stdio) -> Launch:
+def launch_container(configuration: "Configuration", plan: "_native.LaunchPlan", stdio: "Stdio") -> Launch:
     host_view = configuration.host_view
+    """Launch what was planned; the error for a program that is not there says where the host has it. stdio is the launch's from now on."""
     try:
-        return Launch(plan, stdio, configuration.pass_fds, configuration.hooks(plan))
+        launch = Launch(plan, stdio, configuration.pass_fds, configuration.hooks(plan))
     except FileNotFoundError as error:
         from pyrt.errors import MissingExecutable
 
@@ -329,6 +223,12 @@ def launch_container(configuration: "Configuration", plan: "_native.LaunchPlan",
         else:
             hint = f"the host has it in {directory}, which the host view does not show: HostView(show=[{directory!r}]) does"
         raise MissingExecutable(error.operation, error.path, error.errno, hint) from None
+    if configuration.bounds.cpu_time is not None and not launch.counts_processor_time():
+        launch.close()
+        from pyrt.errors import HostError
+
+        raise HostError("limit cpu_time", hint="no cgroup here counts processor time; rlimits={'CPU': N} limits one process")
+    return launch
 
 
 def command_words(args: "Sequence[StrPath] | StrPath | None") -> list[str] | None:
@@ -339,7 +239,3 @@ def command_words(args: "Sequence[StrPath] | StrPath | None") -> list[str] | Non
     if not words:
         raise ValueError("args is empty")
     return words
-
-
-def decoded(data: bytes, encoding: str, errors: str) -> str:
-    return data.decode(encoding, errors).replace("\r\n", "\n").replace("\r", "\n")

@@ -1,4 +1,4 @@
-"""Arguments that `run` does not take, above all those of subprocess that make no sense for a container, and why.
+"""Arguments that `run` and its like do not take, above all those of subprocess that make no sense for a container, and why.
 
 Imported only to say so.
 """
@@ -14,18 +14,37 @@ _REASONS = {
     "restore_signals": "all signals are always as the kernel sets them",
     "start_new_session": "a container always has a session of its own",
     "process_group": "a container always has a session of its own",
-    "universal_newlines": "it is called text",
-    "bufsize": "run() has no file objects",
     "pipesize": "pipes have the kernel's size",
     "startupinfo": "it is for Windows only",
     "creationflags": "it is for Windows only",
 }
 
+_REASONS_OF = {
+    "run": {"bufsize": "it has no file objects"},
+    "Popen": {
+        "input": "communicate(input) takes it",
+        "timeout": "wait(timeout) and communicate(timeout=) take it",
+        "check": "look at returncode, or use run()",
+        "capture_output": "it is stdout=PIPE, stderr=PIPE",
+    },
+    "Runtime.create": dict.fromkeys(
+        ("cpu_time", "max_output", "max_output_action"), "its container outlives the caller, and nobody of pyrt's stays to enforce it"
+    ),
+}
+_REASONS_OF["aio.run"] = _REASONS_OF["run"]
+_REASONS_OF["aio.create_subprocess_exec"] = {
+    **_REASONS_OF["Popen"],
+    "timeout": "asyncio.wait_for(process.wait(), timeout) does it",
+    "bufsize": "a stream's limit= is its buffer",
+    **dict.fromkeys(("text", "encoding", "errors", "universal_newlines"), "its streams are of bytes, as asyncio's"),
+}
+"""By the function that does not take them."""
 
-def refusal(names: "Iterable[str]") -> TypeError:
+
+def refusal(function: str, names: "Iterable[str]") -> TypeError:
     """The TypeError for keyword arguments that are not known."""
     unknown = sorted(names)
     for name in unknown:
-        if reason := _REASONS.get(name):
-            return TypeError(f"run() takes no {name}: {reason}")
-    return TypeError(f"run() got an unexpected keyword argument {', '.join(map(repr, unknown))}")
+        if reason := _REASONS_OF.get(function, {}).get(name) or _REASONS.get(name):
+            return TypeError(f"{function}() takes no {name}: {reason}")
+    return TypeError(f"{function}() got an unexpected keyword argument {', '.join(map(repr, unknown))}")

@@ -139,7 +139,12 @@ def _from_options(id: str, args: "Sequence[str] | None", options: "ContainerOpti
 
     if options.get("init"):
         raise SpecError("init=True is not for containers of a Runtime", hint="their program is PID 1 itself; pyrt.run has an init")
-    made = configure(args, options, id=id, terminal=terminal)
+    unenforced = options.keys() & {"cpu_time", "max_output", "max_output_action"}
+    if unenforced:
+        from pyrt.refusals import refusal
+
+        raise refusal("Runtime.create", unenforced)
+    made = configure(args, options, id=id, terminal=terminal, function="Runtime.create")
     source = _Source(_native.json_dumps(made.config).encode(), made.bundle)
     source.overlay, source.overlay_dir, source.overlay_size = made.overlay, made.overlay_dir, made.overlay_size
     source.view = made.view

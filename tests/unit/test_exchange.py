@@ -9,7 +9,7 @@ from select import POLLIN, POLLOUT
 
 import pytest
 
-from pyrt.exchange import CHUNK, Exchange
+from pyrt.exchange import CHUNK, CPU_LOOK_LEAST_SECONDS, Bounds, Exchange
 from pyrt.limits import Usage
 
 STDIN, STDOUT, STDERR = 10, 11, 12
@@ -86,3 +86,39 @@ def test_what_pyrt_did_is_the_cause_before_all_else() -> None:
     made.expire()
     assert made.cause(-9, Usage({"oom_kills": 1, "pids_limit_hits": 1})) == "TIMEOUT"
     assert made.cause(0, Usage({})) == "TIMEOUT"
+
+
+def test_output_beyond_the_bound_is_dropped_and_said() -> None:
+    made = Exchange(outputs=(STDOUT, STDERR), bounds=Bounds(max_output=3))
+    assert made.feed(STDOUT, b"abc") is True
+    assert made.truncated is False
+    assert made.feed(STDOUT, b"d") is True
+    assert made.feed(STDERR, b"xyzw") is True
+    assert (made.output(STDOUT), made.output(STDERR), made.truncated, made.ended_by) == (b"abc", b"xyz", True, None)
+
+
+def test_output_beyond_the_bound_ends_it_where_that_was_asked_for() -> None:
+    made = Exchange(outputs=(STDOUT,), bounds=Bounds(max_output=3, kill_on_output=True))
+    made.feed(STDOUT, b"abcd")
+    assert made.ended_by == "OUTPUT"
+    made.expire()
+    assert made.ended_by == "OUTPUT", "the first reason counts"
+
+
+def test_processor_time_is_looked_at_when_it_can_be_used_up_and_never_again_after() -> None:
+    made = Exchange(bounds=Bounds(cpu_time=2.0, processors=4))
+    assert made.patience(5.0, None) == 0.0
+    assert made.cpu_used(400_000, 5.0) is False
+    assert made.patience(5.0, None) == pytest.approx(0.4)
+    assert made.patience(5.0, 5.1) == pytest.approx(0.1)
+    assert made.cpu_used(1_999_999, 6.0) is False
+    assert made.patience(6.0, None) == pytest.approx(CPU_LOOK_LEAST_SECONDS)
+    assert made.cpu_used(2_000_000, 7.0) is True
+    assert (made.ended_by, made.patience(7.0, None)) == ("CPU_TIME", None)
+
+
+@pytest.mark.parametrize(
+    ("returncode", "used", "cause"), [(-9, 2_000_000, "CPU_TIME"), (-9, 1_999_999, "SIGNALED"), (0, 3_000_000, "EXITED")]
+)
+def test_the_kernel_s_own_bound_on_processor_time_is_one_too(returncode: int, used: int, cause: str) -> None:
+    assert Exchange(bounds=Bounds(cpu_time=2.0)).cause(returncode, Usage({"cpu_usec": used})) == cause
