@@ -6,13 +6,14 @@
 from enum import Enum
 from signal import Signals
 
+from pyrt.limits import size_text
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pyrt.limits import Usage
 
 _CHARGED_AHEAD_BYTES = 1 << 20
 """The kernel charges memory to a cgroup in batches, one for each processor; more than this it does not keep for a few of them."""
-_UNITS = ("KiB", "MiB", "GiB", "TiB")
 
 
 class Cause(Enum):
@@ -60,10 +61,10 @@ def explain(cause: Cause, returncode: int, usage: "Usage") -> str:
 
 def _memory(usage: "Usage") -> str:
     limit, peak_bytes = usage.memory_limit_bytes, usage.memory_peak_bytes
-    peak = "" if peak_bytes is None else f" (peak {_size(peak_bytes)})"
+    peak = "" if peak_bytes is None else f" (peak {size_text(peak_bytes)})"
     # Linux 6.18 counts no hits on v1 where memory and swap together have the same limit: then the peak tells.
     if limit is not None and (usage.memory_limit_hits or (peak_bytes or 0) > limit - _CHARGED_AHEAD_BYTES):
-        return f"at its limit of {_size(limit)}{peak}"
+        return f"at its limit of {size_text(limit)}{peak}"
     # Its own limit did not hold it back: then the kernel chose it for somebody else's.
     return f"at a limit of a cgroup above it, or of the whole host{peak}"
 
@@ -75,12 +76,3 @@ def _status(returncode: int) -> str:
         return f"{Signals(-returncode).name} ended it"
     except ValueError:  # a realtime signal
         return f"signal {-returncode} ended it"
-
-
-def _size(count: int) -> str:
-    value, unit = float(count), "bytes"
-    for larger in _UNITS:
-        if value < 1024:
-            break
-        value, unit = value / 1024, larger
-    return f"{round(value, 1):g} {unit}"

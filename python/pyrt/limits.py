@@ -10,6 +10,7 @@ if TYPE_CHECKING:
 _UNITS = {"": 1, "b": 1}
 for _power, _letter in enumerate("kmgt", start=1):
     _UNITS |= dict.fromkeys((_letter, f"{_letter}b", f"{_letter}ib"), 1 << 10 * _power)
+_LARGER_UNITS = ("KiB", "MiB", "GiB", "TiB")
 _CPU_PERIOD_USEC = 100_000
 _CPUS_LEAST, _CPUS_MOST = 0.01, 8_192
 """The kernel's least quota is 1 ms a period (sched/core.c), and 8,192 is the largest NR_CPUS."""
@@ -40,6 +41,16 @@ def size_bytes(size: int | str) -> int:
     if "." in digits:
         return int(float(digits) * _UNITS[unit])
     return int(digits) * _UNITS[unit]
+
+
+def size_text(count: int) -> str:
+    """Bytes for a person: "48 MiB", "1.5 GiB"."""
+    value, unit = float(count), "B"
+    for larger in _LARGER_UNITS:
+        if value < 1024:
+            break
+        value, unit = value / 1024, larger
+    return f"{value:.1f}".removesuffix(".0") + f" {unit}"
 
 
 class Limits:

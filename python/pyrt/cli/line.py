@@ -176,7 +176,7 @@ def _check_arguments(verb: "Verb", line: Line) -> None:
     arguments = line.arguments
     if verb.name == "run" and len(arguments) > 1:
         raise _forgotten_dashes(f"run takes one ID, and got {len(arguments)} words", line)
-    if len(arguments) < verb.required or (len(arguments) > len(verb.arguments) and not verb.open_ended):
+    if len(arguments) < verb.required or (len(arguments) > len(verb.arguments) and not verb.repeated):
         wanted = " ".join(verb.arguments) or "no argument"
         raise UsageError(f"{verb.name} takes {wanted}, and got {len(arguments) or 'none'}", verb)
 

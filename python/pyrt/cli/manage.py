@@ -106,7 +106,11 @@ def _warn(container: "Container", settings: "Globals") -> int:
 def _table(states: "list[dict[str, Any]]") -> str:
     """runc's columns."""
     columns = ("id", "pid", "status", "bundle", "created", "owner")
-    rows = [[column.upper() for column in columns], *([str(state[column]) for column in columns] for state in states)]
-    widths = [max(len(row[index]) for row in rows) for index in range(len(columns))]
+    return aligned([[column.upper() for column in columns], *([str(state[column]) for column in columns] for state in states)])
+
+
+def aligned(rows: list[list[str]]) -> str:
+    """Lines of text, one for each row, with the columns below each other."""
+    widths = [max(len(row[index]) for row in rows) for index in range(len(rows[0]))]
     lines = ("   ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows)
     return "".join(f"{line}\n" for line in lines)

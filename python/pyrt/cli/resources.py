@@ -4,8 +4,6 @@
 Neighbours: ``manage`` has the other verbs on a container that exists.
 """
 
-import errno
-import posix
 import sys
 
 from pyrt import _native
@@ -19,7 +17,7 @@ if TYPE_CHECKING:
     from pyrt.cli.main import Globals
     from pyrt.statistics import Memory, Statistics
 
-__all__ = ["events", "ps", "update"]
+__all__ = ["events", "ps", "seconds", "update"]
 
 _NUMBERS = {
     "blkio_weight": ("blockIO", "weight"),
@@ -81,7 +79,7 @@ def ps(line: "Line", settings: "Globals") -> int:
 def events(line: "Line", settings: "Globals") -> int:
     """With --stats once; else at each interval until it ends, an "oom" event first where the kernel ended processes meanwhile."""
     container = settings.container(line.arguments[0])
-    interval = _seconds(line.options.text("interval") or _INTERVAL)
+    interval = seconds(line.options.text("interval") or _INTERVAL)
     if line.options.flag("stats"):
         if container.status == "stopped":
             raise Error(f"container {container.id} is not running")
@@ -147,32 +145,27 @@ def _read(source: str) -> "dict[str, Any]":
     return resources
 
 
-def _seconds(text: str) -> float:
-    """Go's durations, "1m30s", above 0."""
-    seconds, rest = 0.0, text
+def seconds(text: str) -> float:
+    """Go's durations, "1m30s", above 0. Raises SpecError."""
+    total, rest = 0.0, text
     while rest:
         digits = len(rest) - len(rest.lstrip("0123456789."))
         letters = len(rest) - digits - len(rest[digits:].lstrip("nuµmsh"))
         try:
-            seconds += float(rest[:digits]) * _DURATIONS[rest[digits : digits + letters]]
+            total += float(rest[:digits]) * _DURATIONS[rest[digits : digits + letters]]
         except (KeyError, ValueError):
             raise SpecError(f"--interval takes a duration such as 5s or 500ms, not {text!r}") from None
         rest = rest[digits + letters :]
-    if seconds <= 0:
+    if total <= 0:
         raise SpecError(f"--interval takes a duration above 0, not {text!r}")
-    return seconds
+    return total
 
 
 def _print_event(settings: "Globals", id: str, type: str, statistics: "Statistics | None") -> None:
     event: dict[str, Any] = {"type": type, "id": id}
     if statistics is not None:
         event["data"] = _runc_layout(statistics)
-    try:
-        settings.messages.output(_native.json_dumps(event) + "\n")
-        if sys.stdout:
-            sys.stdout.flush()
-    except BrokenPipeError as error:
-        raise Error(f"nobody reads the events: {posix.strerror(errno.EPIPE).lower()}") from error
+    settings.messages.output(_native.json_dumps(event) + "\n")
 
 
 def _runc_layout(statistics: "Statistics") -> "dict[str, Any]":

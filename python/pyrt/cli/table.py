@@ -25,9 +25,14 @@ class Verb:
         self.help = help
 
     @property
-    def open_ended(self) -> bool:
-        """Whether all after the first argument is taken as it stands, flags too."""
+    def repeated(self) -> bool:
+        """Whether there may be any number of the last argument."""
         return self.arguments[-1:] != () and self.arguments[-1].endswith("...]")
+
+    @property
+    def open_ended(self) -> bool:
+        """Whether all after the first argument is taken as it stands, flags too: it is another command's."""
+        return self.repeated and self.required > 0
 
     @property
     def required(self) -> int:
@@ -78,6 +83,8 @@ VERBS = {
         Verb("update", "resources:update", ("ID",), "change the limits of a container"),
         Verb("ps", "resources:ps", ("ID", "[PS-OPTION ...]"), "list the processes of a container; after ID come options of ps"),
         Verb("events", "resources:events", ("ID",), "print statistics and oom events of a container as JSON, a line each"),
+        Verb("stats", "stats:stats", ("[ID ...]",), "watch what containers use: all that live, or those named"),
+        Verb("top", "stats:top", ("[ID ...]",), "watch the processes of containers, the busiest first"),
         Verb("spec", "spec:spec", (), "write a config.json to start from"),
         Verb("check", "check:check", (), "show what this host can do, and why not"),
     )
@@ -135,7 +142,7 @@ OPTIONS = (
     Option("--all -a", "flag", "kill", "signal every process of the container"),
     Option("--force -f", "flag", "delete", "end it first; whatever its state, also where it does not exist"),
     Option("--regex -r", "flag", "kill delete", "ID is a regular expression that matches ids (crun)"),
-    Option("--format -f", "text", "list ps", "table (default) or json", metavar="FORMAT", choices=("table", "json")),
+    Option("--format -f", "text", "list ps stats top", "table (default) or json", metavar="FORMAT", choices=("table", "json")),
     Option("--quiet -q", "flag", "list", "print ids only"),
     Option("--resources -r", "text", "update", "linux.resources as JSON, from a file or - (then other flags are not read)", metavar="FILE"),
     Option("--blkio-weight", "text", "update", "io weight, 10 to 1000", metavar="N"),
@@ -158,6 +165,8 @@ OPTIONS = (
     Option("--kernel-memory-tcp", "text", "update", "obsolete: ignored with a warning", metavar="SIZE"),
     Option("--stats", "flag", "events", "print statistics once and exit"),
     Option("--interval", "text", "events", "time between two (5s)", metavar="DURATION"),
+    Option("--interval", "text", "stats top", "time between two looks (1s)", metavar="DURATION"),
+    Option("--no-stream", "flag", "stats top", "print one table, of the first interval, and exit"),
     Option("--rootless", "flag", "spec", "for users other than root"),
 )
 
