@@ -58,6 +58,7 @@ class Runtime:
         stdio: tuple[int, int, int] = (0, 1, 2),
         console_socket: int | None = None,
         pivot: bool = True,
+        new_keyring: bool = True,
         cgroups: bool = True,
         **options: "Unpack[ContainerOptions]",
     ) -> Container:
@@ -69,7 +70,8 @@ class Runtime:
         config: another configuration file than the bundle's config.json. append_env: NAME=VALUE words after those of process.env.
         start: execute the program at once, without waiting for ``start``. attached: the caller holds the terminal, by
         ``Container.foreground``. stdio: descriptors that become 0, 1, 2. console_socket: a connected Unix socket that gets the terminal.
-        pivot: False for a root that pivot_root(2) refuses (an initramfs). cgroups: False to join none.
+        pivot: False for a root that pivot_root(2) refuses (an initramfs). new_keyring: False to keep the caller's session keyring
+        (session-keyring(7)). cgroups: False to join none.
 
         On failure nothing is left. Raises SpecError, AlreadyExists, HostError, PermissionDenied, MissingExecutable, Error.
         """
@@ -91,6 +93,7 @@ class Runtime:
             cgroup_default=f"/pyrt-{id}",
             cgroups=cgroups,
             pivot=pivot,
+            new_keyring=new_keyring,
             preserve_fds=len(pass_fds),
             env=append_env,
             waits_for_start=not start,

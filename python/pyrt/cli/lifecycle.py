@@ -78,6 +78,7 @@ def _make(line: "Line", settings: "Globals", *, start: bool, attached: bool) -> 
         console_socket=None if console_socket is None else console_socket.fileno(),
         pass_fds=pass_fds,
         pivot=not options.flag("no_pivot"),
+        new_keyring=not options.flag("no_new_keyring"),
         cgroups=settings.cgroup_manager != "disabled",
     )
     _warn(container, settings)

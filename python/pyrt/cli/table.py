@@ -122,7 +122,7 @@ OPTIONS = (
     ),
     Option("--pid-file", "text", f"{_MAKE} exec", "write the init's PID, or the command's, to this file", metavar="FILE"),
     Option("--no-pivot", "flag", _MAKE, "do not use pivot_root, for a root on an initramfs"),
-    Option("--no-new-keyring", "flag", _MAKE, "accepted: pyrt makes no session keyring"),
+    Option("--no-new-keyring", "flag", _MAKE, "keep the caller's session keyring instead of a new one"),
     Option("--preserve-fds", "number", f"{_MAKE} exec", "pass N descriptors after stdio (and $LISTEN_FDS)", metavar="N"),
     Option("--detach -d", "flag", "run exec", "do not wait for the container, or for the command"),
     Option("--cwd", "text", "exec", "working directory", metavar="DIR"),

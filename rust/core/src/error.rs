@@ -140,6 +140,11 @@ fn hint(operation: &str, errno: Errno) -> Option<&'static str> {
         ),
         ("set the io priority", Errno::EPERM, "IOPRIO_CLASS_RT needs CAP_SYS_NICE or CAP_SYS_ADMIN"),
         ("set the memory policy", Errno::EINVAL, "no node of it is online and allowed by the cpuset, or the flags exclude each other"),
+        (
+            "make a session keyring",
+            Errno::EDQUOT,
+            "the user's limit of keys is reached (/proc/sys/kernel/keys/maxkeys); or use --no-new-keyring",
+        ),
         ("load the seccomp filter", Errno::EACCES, "without process.noNewPrivileges it needs CAP_SYS_ADMIN, which the caller lacks"),
         ("load the seccomp filter", Errno::EBUSY, "a seccomp listener is set for pyrt itself already, and the kernel takes one"),
         ("load the seccomp filter", Errno::EINVAL, "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV needs Linux 5.19"),

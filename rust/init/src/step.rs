@@ -130,6 +130,8 @@ steps! {
     /// set_mempolicy(2); `nodes`: a bit mask.
     56 MemoryPolicy { mode: u64, nodes: Words<'a> }
     57 Personality { persona: u64 }
+    /// keyctl(2): a session keyring that is nobody else's, and leave the caller's.
+    58 Keyring { name: &'a CStr }
     49 Directory { path: &'a CStr }
     /// Find the program now, so that a missing one fails `create`.
     50 Find { candidates: List<'a> }

@@ -61,7 +61,8 @@ impl LaunchPlan {
 
 #[pyfunction]
 #[pyo3(signature = (config, *, bundle, id, form, overlay = "off", overlay_dir = None, overlay_size = None, view = None, seccomp = None,
-    cgroup_default = None, cgroups = true, pivot = true, preserve_fds = 0, env = vec![], waits_for_start = false, end_with_caller = false))]
+    cgroup_default = None, cgroups = true, pivot = true, new_keyring = true, preserve_fds = 0, env = vec![],
+    waits_for_start = false, end_with_caller = false))]
 #[allow(clippy::too_many_arguments)] // Keywords in Python; one struct in the core.
 pub fn plan(
     py: Python<'_>,
@@ -77,6 +78,7 @@ pub fn plan(
     cgroup_default: Option<String>,
     cgroups: bool,
     pivot: bool,
+    new_keyring: bool,
     preserve_fds: usize,
     env: Vec<String>,
     waits_for_start: bool,
@@ -96,7 +98,7 @@ pub fn plan(
     let view = view.map(|view| view.get().entries(py)).transpose()?;
     let seccomp = seccomp.map(|profile| profile.get().core().clone());
     let cgroup = cgroups.then(|| cgroup_default.unwrap_or_else(|| pyrt_core::cgroup::default_path(&id)));
-    let options = Options { bundle, id, form, overlay, view, seccomp, cgroup, pivot, preserve_fds, env, waits_for_start, end_with_caller };
+    let options = Options { bundle, id, form, overlay, view, seccomp, cgroup, pivot, new_keyring, preserve_fds, env, waits_for_start, end_with_caller };
     let facts = HostFacts::get().map_err(Raised::from)?;
     let plan = pyrt_core::plan::LaunchPlan::new(config, options, facts).map_err(Raised::from)?;
     Ok(LaunchPlan(plan, None))

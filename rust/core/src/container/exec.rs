@@ -74,6 +74,7 @@ impl Container {
             seccomp: None,
             cgroup: None,
             pivot: true,
+            new_keyring: true,
             preserve_fds: wanted.preserve_fds,
             env: Vec::new(),
             waits_for_start: false,

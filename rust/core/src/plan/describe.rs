@@ -155,6 +155,7 @@ fn words_of(step: &Step<'_>) -> (String, Option<String>) {
         Step::Scheduler { .. } => only("set the scheduler"),
         Step::MemoryPolicy { .. } => only("set the memory policy"),
         Step::Personality { .. } => only("set the personality"),
+        Step::Keyring { .. } => only("make a session keyring"),
         Step::Umask { .. } => only("set umask"),
         Step::NoNewPrivileges {} => only("set no_new_privs"),
         Step::Identity { uid, gid, .. } => only(&format!("become user {uid} group {gid}")),

@@ -75,6 +75,8 @@ pub struct Options {
     /// The cgroup where config.json names none; `None` makes no cgroup.
     pub cgroup: Option<String>,
     pub pivot: bool,
+    /// The container has a session keyring of its own, not the caller's.
+    pub new_keyring: bool,
     /// How many descriptors after stdio the program keeps.
     pub preserve_fds: usize,
     /// Appended to process.env.
@@ -203,6 +205,7 @@ impl LaunchPlan {
             seccomp: None,
             cgroup: None,
             pivot: true,
+            new_keyring: false,
             preserve_fds: 0,
             env: Vec::new(),
             waits_for_start: false,

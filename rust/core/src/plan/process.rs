@@ -59,6 +59,10 @@ pub fn terminal(steps: &mut Builder, spec: &Spec, console: bool) -> Result<()> {
 pub fn build(steps: &mut Builder, config: &Config, options: &Options, spaces: &Namespaces, facts: &HostFacts) -> Result<Option<Answerer>> {
     let Some(process) = config.spec.process() else { return Ok(None) };
     let terminal = process.terminal().unwrap_or(false);
+    // Before anything stays behind or runs inside with the caller's.
+    if options.new_keyring {
+        steps.push(Step::Keyring { name: &text(&format!("_ses.{}", options.id), "id")? });
+    }
     if options.form == Form::Library {
         let caller = if options.end_with_caller { steps.hand(Handed::Caller) } else { NO_FD };
         steps.push(Step::Stay { caller, subreaper: u64::from(!spaces.own_pid()) });

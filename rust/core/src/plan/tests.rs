@@ -35,6 +35,7 @@ fn options() -> Options {
         seccomp: None,
         cgroup: Some("/pyrt-web".to_owned()),
         pivot: true,
+        new_keyring: true,
         preserve_fds: 0,
         env: Vec::new(),
         waits_for_start: false,

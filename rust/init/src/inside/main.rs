@@ -1,7 +1,7 @@
 //! pyrt-init: carries a launch plan out inside the new namespaces, and becomes the user's program or stays above it as PID 1.
 //!
 //! `main` is the one loop · `sys` the system calls · `namespaces` · `root` (what becomes /) · `mounts` (what is mounted in it) · `resolve` (paths
-//! in it) · `terminal` · `identity` · `scheduling` · `hook` · `program` (find, wait for start, execute) · `seccomp` · `supervise` (PID 1 that stays) · `watch`
+//! in it) · `terminal` · `identity` · `keyring` · `scheduling` · `hook` · `program` (find, wait for start, execute) · `seccomp` · `supervise` (PID 1 that stays) · `watch`
 //! (the process that ends what must not outlive the caller).
 #![no_std]
 #![no_main]
@@ -9,6 +9,7 @@
 
 mod hook;
 mod identity;
+mod keyring;
 mod mounts;
 mod namespaces;
 mod program;
@@ -146,6 +147,7 @@ impl Init {
             }),
             Step::MemoryPolicy { mode, nodes } => scheduling::memory_policy(mode, nodes),
             Step::Personality { persona } => sys::personality(persona),
+            Step::Keyring { name } => keyring::join(name),
             Step::Umask { mask } => sys::umask(mask),
             Step::NoNewPrivileges {} => sys::no_new_privileges(),
             Step::Identity { uid, gid, groups, groups_denied, bounding, effective, permitted, inheritable, ambient } => {

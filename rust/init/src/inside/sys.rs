@@ -572,6 +572,18 @@ pub fn personality(persona: u64) -> Result<()> {
     call!(__NR_personality, persona).map(drop)
 }
 
+/// A keyring of that name that can be searched, or else a new one; without a name always a new one.
+pub fn join_session_keyring(name: Option<&CStr>) -> Result<i32> {
+    const KEYCTL_JOIN_SESSION_KEYRING: u32 = 1;
+    call!(__NR_keyctl, KEYCTL_JOIN_SESSION_KEYRING, name.map_or(core::ptr::null(), CStr::as_ptr)).map(|key| key as i32)
+}
+
+/// How long the description is, which is cut to what `into` holds.
+pub fn describe_key(key: i32, into: &mut [u8]) -> Result<usize> {
+    const KEYCTL_DESCRIBE: u32 = 6;
+    call!(__NR_keyctl, KEYCTL_DESCRIBE, key, into.as_mut_ptr(), into.len())
+}
+
 pub fn umask(mask: u64) -> Result<()> {
     call!(__NR_umask, mask).map(drop)
 }
