@@ -154,12 +154,6 @@ WRONG: list[tuple[tuple[str | int, ...], object, str, str]] = [
     (("windows",), {"layerFolders": ["C:\\layer"]}, "windows", "is for another platform than Linux"),
     (("solaris",), {}, "solaris", "is for another platform than Linux"),
     (("zos",), {}, "zos", "is for another platform than Linux"),
-    (
-        ("mounts", 0, "uidMappings"),
-        [{"containerID": 0, "hostID": 1000, "size": 1}],
-        "mounts[0].uidMappings",
-        "this version of pyrt cannot honour it",
-    ),
 ]
 
 

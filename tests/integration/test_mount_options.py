@@ -131,7 +131,7 @@ def test_the_recursive_propagation_of_a_bind_reaches_the_mounts_below(
     assert ("shared:" in inner) == below
 
 
-@pytest.mark.parametrize("word", ["idmap", "ridmap", "tmpcopyup"])
+@pytest.mark.parametrize("word", ["tmpcopyup"])
 def test_what_cannot_be_honoured_is_refused_by_name(command: Command, bundle: Bundle, word: str) -> None:
     bundle.mount("/mnt", "tmpfs", "tmpfs", [word])
     place = f"mounts[{len(bundle.spec['mounts']) - 1}].options[0]"

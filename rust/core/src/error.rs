@@ -145,6 +145,8 @@ fn hint(operation: &str, errno: Errno) -> Option<&'static str> {
             Errno::EDQUOT,
             "the user's limit of keys is reached (/proc/sys/kernel/keys/maxkeys); or use --no-new-keyring",
         ),
+        ("map the ids of", Errno::EINVAL, "a file system there does not support idmapped mounts (mount_setattr(2))"),
+        ("map the ids of", Errno::EPERM, "it is mapped already, or the caller lacks CAP_SYS_ADMIN over its file system"),
         ("load the seccomp filter", Errno::EACCES, "without process.noNewPrivileges it needs CAP_SYS_ADMIN, which the caller lacks"),
         ("load the seccomp filter", Errno::EBUSY, "a seccomp listener is set for pyrt itself already, and the kernel takes one"),
         ("load the seccomp filter", Errno::EINVAL, "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV needs Linux 5.19"),

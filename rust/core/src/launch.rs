@@ -21,6 +21,7 @@ use crate::plan::{Handed, HookStage, LaunchPlan, Overlay, StatusFile};
 use crate::process::{Given, Lifetime, Process};
 use crate::seccomp::Answerer;
 use crate::sys::{self, Clone};
+use crate::trees::Trees;
 use crate::watcher::{self, Watched};
 
 static INIT: &[u8] = include_bytes!(env!("PYRT_INIT"));
@@ -228,6 +229,7 @@ impl<'a> Launch<'a> {
         let mut opened: Vec<OwnedFd> = Vec::new();
         let mut numbers: Vec<RawFd> = vec![file.as_raw_fd()];
         let mut tasks: Vec<OwnedFd> = Vec::new();
+        let mut trees = Trees::default();
         for handed in self.plan.steps.handed() {
             let fd = match handed {
                 Handed::Stdio(number) => {
@@ -255,9 +257,9 @@ impl<'a> Launch<'a> {
                     continue;
                 }
                 Handed::Namespace { path, flag, at } => open_namespace(path, *flag, at)?,
-                Handed::Tree { path, recursive, hint } => {
-                    open_tree(path, *recursive).map_err(|error| hint.map_or(error.clone(), |hint| error.with_hint(hint)))?
-                }
+                Handed::Tree { path, recursive, hint, idmap } => trees
+                    .open(path, *recursive, idmap.as_ref())
+                    .map_err(|error| hint.map_or(error.clone(), |hint| error.with_hint(hint)))?,
                 Handed::State(status) => {
                     let file = sys::anonymous_file(c"state.json", false).op("write the state for hooks")?;
                     self.states.push((*status, file.try_clone().op("write the state for hooks")?));
@@ -482,18 +484,8 @@ impl<'a> Launch<'a> {
     }
 }
 
-fn open_tree(path: &Path, recursive: bool) -> Result<OwnedFd> {
-    sys::open_tree(path, recursive).at("open mount source", path.to_string_lossy()).map_err(|error| match error.errno {
-        // What lies on no mount of ours is a detached one, such as `pyrt.Overlay`.
-        Some(Errno::EINVAL) if path.starts_with("/proc") && sys::kernel_version() < (6, 15) => {
-            Error { kind: Kind::Host, ..error }.with_hint("a detached mount can be copied since Linux 6.15: give its layers instead")
-        }
-        _ => error,
-    })
-}
-
 /// A namespace file, checked to be of the kind that config.json says.
-fn open_namespace(path: &Path, flag: u64, at: &str) -> Result<OwnedFd> {
+pub(crate) fn open_namespace(path: &Path, flag: u64, at: &str) -> Result<OwnedFd> {
     let file = std::fs::File::open(path).at("open namespace", path.to_string_lossy())?;
     let shown = path.display();
     match sys::namespace_flag(file.as_fd()) {

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use pyrt_init::{Encoder, List, Step, Words};
 
+use super::idmap::IdMapped;
 use crate::error::{quoted, Error, Result};
 
 /// What init gets as a descriptor. The launch opens each; a step names it by its place.
@@ -29,6 +30,7 @@ pub enum Handed {
         recursive: bool,
         /// What to do where it is missing.
         hint: Option<&'static str>,
+        idmap: Option<IdMapped>,
     },
     /// The container's state in JSON, for a hook's stdin; written while init waits in `meet::HOOKS`.
     State(StatusFile),
@@ -83,7 +85,12 @@ impl Builder {
 
     /// The index by which a step names this descriptor. Place 0 is the plan itself.
     pub fn hand(&mut self, what: Handed) -> u64 {
-        let place = self.handed.iter().position(|known| *known == what).unwrap_or_else(|| {
+        // A tree is used up where it is mounted: the same source elsewhere is another copy.
+        let known = match what {
+            Handed::Tree { .. } => None,
+            _ => self.handed.iter().position(|known| *known == what),
+        };
+        let place = known.unwrap_or_else(|| {
             self.handed.push(what);
             self.handed.len() - 1
         });

@@ -66,7 +66,7 @@ impl Node<'_> {
     fn make(&self, steps: &mut Builder, bound: bool, at: &str) -> Result<()> {
         let path = text(self.path, at)?;
         if bound && self.kind != libc::S_IFIFO {
-            let fd = steps.hand(Handed::Tree { path: self.path.into(), recursive: false, hint: None });
+            let fd = steps.hand(Handed::Tree { path: self.path.into(), recursive: false, hint: None, idmap: None });
             steps.push(Step::Bind {
                 source: &path,
                 fd,

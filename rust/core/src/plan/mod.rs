@@ -1,6 +1,6 @@
 //! Config + host facts -> launch plan. Pure: nothing here opens anything, so none of it needs root to be tested.
 //!
-//! `builder` collects steps · `namespaces` · `root` (what becomes /) · `mounts` · `mount_options` · `devices` · `process` · `seccomp` ·
+//! `builder` collects steps · `namespaces` · `root` (what becomes /) · `mounts` · `mount_options` · `idmap` · `devices` · `process` · `seccomp` ·
 //! `exec` (into a container that exists) · `hooks` · `describe` (a step and a failed call in words).
 
 mod builder;
@@ -8,6 +8,7 @@ mod describe;
 mod devices;
 mod exec;
 mod hooks;
+mod idmap;
 mod mount_options;
 mod mounts;
 mod namespaces;
@@ -24,6 +25,7 @@ use std::path::{Path, PathBuf};
 pub use builder::{Handed, StatusFile};
 pub use exec::Joined;
 pub use hooks::HookStage;
+pub(crate) use idmap::{IdMapped, Mapping};
 pub use namespaces::{IdMap, Offsets};
 pub(crate) use root::{escaped, SCRATCH_SIZE};
 

@@ -82,6 +82,8 @@ pub struct MountOptions {
     pub propagation: u64,
     pub bind: bool,
     pub recursive: bool,
+    /// `idmap`, or with the mounts below `ridmap`.
+    pub idmap: Option<bool>,
     /// For the file system itself.
     pub data: Vec<String>,
 }
@@ -117,7 +119,9 @@ impl MountOptions {
                 "bind" => self.bind = true,
                 "rbind" => (self.bind, self.recursive) = (true, true),
                 "remount" => return Err(Error::spec(at(), "remount has no meaning for a new mount")),
-                "idmap" | "ridmap" | "tmpcopyup" => {
+                "idmap" => self.idmap = Some(false),
+                "ridmap" => self.idmap = Some(true),
+                "tmpcopyup" => {
                     return Err(Error::spec(at(), format!("this version of pyrt cannot honour {option}")));
                 }
                 // A whole data string, as mount(8) takes it, may hold several.

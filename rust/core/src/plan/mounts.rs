@@ -7,6 +7,7 @@ use oci_spec::runtime::{Mount, Spec};
 use pyrt_init::{behaviour, Step, NO_FD};
 
 use super::builder::{text, Builder, Handed, Strings};
+use super::idmap::{self, IdMapped};
 use super::mount_options::{MountOptions, MOUNT_ATTR_ATIME, MOUNT_ATTR_NODEV, MOUNT_ATTR_NOEXEC, MOUNT_ATTR_NOSUID};
 use super::namespaces::Namespaces;
 use super::Options;
@@ -38,6 +39,7 @@ struct Wanted<'a> {
     source: String,
     target: String,
     options: MountOptions,
+    idmap: Option<IdMapped>,
     at: String,
 }
 
@@ -51,7 +53,7 @@ pub fn build(
 ) -> Result<()> {
     for (index, mount) in spec.mounts().iter().flatten().enumerate() {
         let at = format!("mounts[{index}]");
-        let wanted = Wanted::new(mount, options, at)?;
+        let wanted = Wanted::new(mount, options, spec, spaces, at)?;
         match wanted.kind {
             _ if wanted.options.bind => wanted.bind(steps, spaces)?,
             "cgroup" => wanted.cgroup(steps, spaces, facts, cgroup)?,
@@ -64,15 +66,11 @@ pub fn build(
 }
 
 impl<'a> Wanted<'a> {
-    fn new(mount: &'a Mount, launch: &Options, at: String) -> Result<Self> {
-        if mount.uid_mappings().as_ref().is_some_and(|maps| !maps.is_empty())
-            || mount.gid_mappings().as_ref().is_some_and(|maps| !maps.is_empty())
-        {
-            return Err(Error::spec(format!("{at}.uidMappings"), "this version of pyrt cannot honour it"));
-        }
+    fn new(mount: &'a Mount, launch: &Options, spec: &Spec, spaces: &Namespaces, at: String) -> Result<Self> {
         let mut options = MountOptions::parse(mount.options().as_deref().unwrap_or_default(), &format!("{at}.options"))?;
         let kind = mount.typ().as_deref().unwrap_or_default();
         options.bind |= kind == "bind";
+        let idmap = idmap::of(mount, options.idmap, options.bind, spec, spaces, &at)?;
         let source = match mount.source().as_deref() {
             // A bind's source may be relative to the bundle.
             Some(source) if options.bind => launch.bundle.join(source),
@@ -88,7 +86,7 @@ impl<'a> Wanted<'a> {
         if target == "/" {
             return Err(Error::spec(format!("{at}.destination"), "is the root itself: root.path says what that is"));
         }
-        Ok(Wanted { kind, source, target, options, at })
+        Ok(Wanted { kind, source, target, options, idmap, at })
     }
 
     fn behaviour(&self) -> u64 {
@@ -130,8 +128,9 @@ impl<'a> Wanted<'a> {
     fn bind(&self, steps: &mut Builder, spaces: &Namespaces) -> Result<()> {
         // In another user namespace init may not reach the source (a 0700 directory above it), or copy what is locked: the caller does.
         let recursive = self.options.recursive;
-        let fd = match spaces.other_user() {
-            true => steps.hand(Handed::Tree { path: self.source.clone().into(), recursive, hint: None }),
+        // And what changes ids needs rights over the source's file system.
+        let fd = match spaces.other_user() || self.idmap.is_some() {
+            true => steps.hand(Handed::Tree { path: self.source.clone().into(), recursive, hint: None, idmap: self.idmap.clone() }),
             false => NO_FD,
         };
         self.bind_of(steps, &self.source, fd, recursive)
@@ -159,7 +158,7 @@ impl<'a> Wanted<'a> {
     /// What a user namespace may not mount anew without the namespace that it shows, is taken from the host.
     fn bind_from_host(&self, steps: &mut Builder, source: &str) -> Result<()> {
         let hint = Some("it is the host's: in another user namespace only one's own network, ipc or cgroup namespace can be mounted anew");
-        let fd = steps.hand(Handed::Tree { path: source.into(), recursive: true, hint });
+        let fd = steps.hand(Handed::Tree { path: source.into(), recursive: true, hint, idmap: None });
         self.bind_of(steps, source, fd, true)
     }
 
@@ -179,6 +178,7 @@ impl<'a> Wanted<'a> {
             source: "tmpfs".to_owned(),
             target: self.target.clone(),
             options: MountOptions { set: CGROUP_ATTRIBUTES, ..MountOptions::default() },
+            idmap: None,
             at: self.at.clone(),
         };
         tmpfs.new_file_system(steps, &self.target, "tmpfs", &mode, 0)?;
@@ -189,6 +189,7 @@ impl<'a> Wanted<'a> {
                 source: "cgroup".to_owned(),
                 target: target.clone(),
                 options: MountOptions { data: Vec::new(), ..self.options.clone() },
+                idmap: None,
                 at: self.at.clone(),
             };
             if !spaces.new_cgroup() {

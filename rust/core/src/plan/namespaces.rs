@@ -131,6 +131,12 @@ impl Namespaces {
         self.entered & flag != 0 || self.given.iter().any(|given| given.flag == flag)
     }
 
+    /// The user namespace that is joined: its path, and where config.json has that.
+    pub fn given_user(&self) -> Option<(&std::path::Path, &str)> {
+        let given = self.given.iter().find(|given| given.flag == libc::CLONE_NEWUSER as u64)?;
+        Some((&given.path, &given.at))
+    }
+
     /// The container is not in the caller's user namespace: no device nodes, no locked flags cleared.
     pub fn other_user(&self) -> bool {
         self.new_user() || self.gives(libc::CLONE_NEWUSER as u64)
@@ -281,7 +287,8 @@ fn first_id(maps: &[LinuxIdMapping]) -> u64 {
     maps.first().map_or(0, |map| if covers_zero { 0 } else { u64::from(map.container_id()) })
 }
 
-fn map_lines(maps: &[LinuxIdMapping], at: &str) -> Result<String> {
+/// As uid_map(5) has them; `at` is where config.json does.
+pub fn map_lines(maps: &[LinuxIdMapping], at: &str) -> Result<String> {
     let mut lines = String::new();
     for (index, map) in maps.iter().enumerate() {
         if map.size() == 0 {

@@ -48,7 +48,7 @@ pub fn build(steps: &mut Builder, spec: &Spec, options: &Options, rootfs: &Path,
         (Some(view), overlay) => host_view(steps, view, overlay, attributes, spaces),
         (None, Overlay::Off) => {
             // With a slash at the end: what is no directory is refused where its path is known.
-            let fd = steps.hand(Handed::Tree { path: rootfs.join(""), recursive: true, hint: None });
+            let fd = steps.hand(Handed::Tree { path: rootfs.join(""), recursive: true, hint: None, idmap: None });
             steps.push(Step::RootTree { fd, attributes });
             Ok(())
         }

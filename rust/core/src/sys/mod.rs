@@ -46,6 +46,19 @@ pub fn open_path(path: &Path) -> Result<OwnedFd> {
     nix::fcntl::open(path, nix::fcntl::OFlag::O_PATH | nix::fcntl::OFlag::O_CLOEXEC, nix::sys::stat::Mode::empty())
 }
 
+/// The ids of a detached tree become those that the user namespace maps them to: mount_setattr(2), MOUNT_ATTR_IDMAP.
+pub fn map_ids(tree: BorrowedFd<'_>, recursive: bool, user_namespace: BorrowedFd<'_>) -> Result<()> {
+    const MOUNT_ATTR_IDMAP: u64 = 0x10_0000;
+    let attributes =
+        libc::mount_attr { attr_set: MOUNT_ATTR_IDMAP, attr_clr: 0, propagation: 0, userns_fd: user_namespace.as_raw_fd() as u64 };
+    let flags = libc::AT_EMPTY_PATH | if recursive { libc::AT_RECURSIVE } else { 0 };
+    // SAFETY: the empty path and the structure live past the call, and the structure's size is passed.
+    checked(unsafe {
+        libc::syscall(libc::SYS_mount_setattr, tree.as_raw_fd(), c"".as_ptr(), flags, &raw const attributes, size_of::<libc::mount_attr>())
+    })
+    .map(drop)
+}
+
 /// A new file system, mounted nowhere: fsopen(2), fsconfig(2), fsmount(2).
 pub fn new_mount(kind: &CStr, options: &[(&str, &str)]) -> Result<OwnedFd> {
     const CLOEXEC: libc::c_uint = 1;
