@@ -97,3 +97,20 @@ class Bundle:
         """Write config.json as it now is. Returns the bundle's directory."""
         (self.path / "config.json").write_text(json.dumps(self.spec, indent=2))
         return self.path
+
+
+def map_ids(bundle: Bundle, container: int, host: int, size: int) -> None:
+    """A new user namespace with this one mapping for users and groups, and the root file system owned by whom it makes root."""
+    bundle.linux["namespaces"].append({"type": "user"})
+    mapping = [{"containerID": container, "hostID": host, "size": size}]
+    bundle.linux.update(uidMappings=mapping, gidMappings=mapping)
+    bundle.process["user"] = {"uid": container, "gid": container}
+    if not container <= 5 < container + size:
+        # devpts' gid=5 is nobody's there.
+        for mount in bundle.spec["mounts"]:
+            mount["options"] = [option for option in mount["options"] if not option.startswith("gid=")]
+    # init makes what is missing, as that user; pytest's directories above are 0700.
+    for directory, _, _ in os.walk(bundle.rootfs):
+        os.chown(directory, host, host)
+    for above in [bundle.rootfs, *bundle.rootfs.parents][:-2]:
+        above.chmod(above.stat().st_mode | 0o011)

@@ -1,4 +1,4 @@
-"""Mounts with other ids: `idmap`, `ridmap`, `uidMappings`, `gidMappings` (config.md "Linux mount options", mount_setattr(2) MOUNT_ATTR_IDMAP).
+"""Mounts with other ids: `idmap`, `ridmap`, `uidMappings`, `gidMappings` (config.md "Linux mount options", mount_setattr(2)).
 
 Neighbours: test_mount_options.py (every other word), test_user_namespaces.py. The source is a tmpfs with another one below it,
 whose files belong to ids that no mapping leaves as they are.
@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from helpers import engine
-from helpers.bundles import Bundle
+from helpers.bundles import Bundle, map_ids
 from helpers.commands import Command
 from helpers.hosts import requires
 
@@ -43,21 +43,12 @@ def source(tmp_path: Path) -> Iterator[Path]:
         subprocess.run(["umount", "--recursive", outer], check=True)
 
 
-def bind(bundle: Bundle, source: Path, *options: str, destination: str = "/mnt", **mappings: object) -> str:
+def bind(bundle: Bundle, source: Path, *options: str, destination: str = "/mnt", **mappings: list[dict[str, int]]) -> str:
     """One more mount. Returns where config.json has it."""
     bundle.spec["mounts"].append(
         {"destination": destination, "type": "bind", "source": str(source), "options": ["rbind", *options], **mappings}
     )
     return f"mounts[{len(bundle.spec['mounts']) - 1}]"
-
-
-def user_namespace(bundle: Bundle) -> None:
-    bundle.linux["namespaces"].append({"type": "user"})
-    bundle.linux.update(uidMappings=MAPPING, gidMappings=MAPPING)
-    for directory, _, _ in os.walk(bundle.rootfs):
-        os.chown(directory, HOST_ID, HOST_ID)
-    for above in [bundle.rootfs, *bundle.rootfs.parents][:-2]:
-        above.chmod(above.stat().st_mode | 0o011)
 
 
 def owners(command: Command, bundle: Bundle, *paths: str) -> list[str]:
@@ -83,7 +74,7 @@ def test_users_and_groups_are_mapped_apart(command: Command, bundle: Bundle, sou
 
 
 def test_without_mappings_idmap_takes_those_of_the_containers_user_namespace(command: Command, bundle: Bundle, source: Path) -> None:
-    user_namespace(bundle)
+    map_ids(bundle, 0, HOST_ID, SIZE)
     bind(bundle, source, "idmap")
     done = engine.shell(command, bundle, "stat -c %u:%g /mnt/file /mnt/below/file; touch /mnt/new").ok()
     assert done.stdout.split() == [AS_IT_IS, "65534:65534"]
@@ -92,7 +83,7 @@ def test_without_mappings_idmap_takes_those_of_the_containers_user_namespace(com
 
 
 def test_without_mappings_idmap_takes_those_of_a_given_user_namespace(command: Command, bundle: Bundle, source: Path) -> None:
-    user_namespace(bundle)
+    map_ids(bundle, 0, HOST_ID, SIZE)
     with subprocess.Popen(["unshare", "--user", "sh", "-c", "echo; read line"], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
         assert holder.stdout
         holder.stdout.readline()
@@ -107,7 +98,7 @@ def test_without_mappings_idmap_takes_those_of_a_given_user_namespace(command: C
 
 
 def test_one_source_is_mounted_twice_with_different_ids(command: Command, bundle: Bundle, source: Path) -> None:
-    user_namespace(bundle)
+    map_ids(bundle, 0, HOST_ID, SIZE)
     for destination in ("/mnt", "/srv"):
         bind(bundle, source, "idmap", destination=destination)
     bind(bundle, source, destination="/home")
@@ -137,7 +128,8 @@ def test_without_mappings_and_user_namespace_there_is_nothing_to_take(command: C
 
 @pytest.mark.parametrize(("given", "missing"), [("uidMappings", "gidMappings"), ("gidMappings", "uidMappings")])
 def test_one_of_the_two_mappings_alone_is_refused(command: Command, bundle: Bundle, source: Path, given: str, missing: str) -> None:
-    place = bind(bundle, source, **{given: MAPPING})
+    place = bind(bundle, source)
+    bundle.spec["mounts"][-1][given] = MAPPING
     line = engine.refused(engine.run(command, bundle, "true"))
     assert line == f"config.json: {place}.{missing}: is missing; {given} alone map nothing"
 

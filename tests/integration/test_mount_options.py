@@ -129,11 +129,3 @@ def test_the_recursive_propagation_of_a_bind_reaches_the_mounts_below(
     (_, top), (_, inner) = fields(command, bundle, "/mnt", "/mnt/below")
     assert "shared:" in top
     assert ("shared:" in inner) == below
-
-
-@pytest.mark.parametrize("word", ["tmpcopyup"])
-def test_what_cannot_be_honoured_is_refused_by_name(command: Command, bundle: Bundle, word: str) -> None:
-    bundle.mount("/mnt", "tmpfs", "tmpfs", [word])
-    place = f"mounts[{len(bundle.spec['mounts']) - 1}].options[0]"
-    line = engine.refused(engine.run(command, bundle, "true"))
-    assert line == f"config.json: {place}: this version of pyrt cannot honour {word}"

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from helpers import engine
-from helpers.bundles import Bundle
+from helpers.bundles import Bundle, map_ids
 from helpers.commands import Command
 from helpers.proc import NUMBERS, mask, status
 
@@ -25,23 +25,6 @@ MAPS = {
     "without container 0": (1000, HOST_ID, 10),
 }
 DEVICES = {"null": (1, 3), "zero": (1, 5), "full": (1, 7), "random": (1, 8), "urandom": (1, 9), "tty": (5, 0)}
-
-
-def map_ids(bundle: Bundle, container: int, host: int, size: int) -> None:
-    """A new user namespace with this one mapping for users and groups, and the root file system owned by whom it makes root."""
-    bundle.linux["namespaces"].append({"type": "user"})
-    mapping = [{"containerID": container, "hostID": host, "size": size}]
-    bundle.linux.update(uidMappings=mapping, gidMappings=mapping)
-    bundle.process["user"] = {"uid": container, "gid": container}
-    if not container <= 5 < container + size:
-        # devpts' gid=5 is nobody's there.
-        for mount in bundle.spec["mounts"]:
-            mount["options"] = [option for option in mount["options"] if not option.startswith("gid=")]
-    # init makes what is missing, as that user; pytest's directories above are 0700.
-    for directory, _, _ in os.walk(bundle.rootfs):
-        os.chown(directory, host, host)
-    for above in [bundle.rootfs, *bundle.rootfs.parents][:-2]:
-        above.chmod(above.stat().st_mode | 0o011)
 
 
 @pytest.fixture(params=MAPS)

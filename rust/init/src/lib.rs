@@ -48,6 +48,10 @@ pub mod behaviour {
     pub const ON_PROC: u64 = 1;
     /// The target must be reached without a symbolic link: procfs and sysfs (CVE-2019-19921, CVE-2023-27561).
     pub const NO_SYMLINKS: u64 = 2;
+    /// What lies in the target is copied into the new file system.
+    pub const COPY_UP: u64 = 4;
+    /// Mode and owner of the file system's root are those of its options, not the target's.
+    pub const ROOT_FROM_OPTIONS: u64 = 32;
     /// The source must be this character device: rdev in `device`.
     pub const DEVICE: u64 = 8;
     /// With the mounts below the source.

@@ -2,6 +2,7 @@
 
 use nix::errno::Errno;
 use nix::libc;
+use pyrt_init::behaviour::COPY_UP;
 use pyrt_init::{meet, Message, Step};
 
 use super::builder::shown;
@@ -9,6 +10,10 @@ use super::process::rlimit_number;
 use super::{HookStage, LaunchPlan};
 use crate::error::{words, Error, Kind};
 use crate::hooks;
+
+/// The calls that make and attach a file system, as against those that fill it.
+const MOUNTING: [libc::c_long; 5] =
+    [libc::SYS_fsopen, libc::SYS_fsconfig, libc::SYS_fsmount, libc::SYS_mount_setattr, libc::SYS_move_mount];
 
 impl LaunchPlan {
     /// What a FAILED message means.
@@ -29,6 +34,9 @@ impl LaunchPlan {
             Step::Mount { .. } | Step::Bind { .. } if errno == Errno::EPERM && message.call as i64 == libc::SYS_move_mount => {
                 let (operation, path) = words_of(&step);
                 Error::system(operation, path, errno).with_hint("a mount below /proc could hide what must be seen there")
+            }
+            Step::Mount { target, behaviour, .. } if behaviour & COPY_UP != 0 && !MOUNTING.contains(&(message.call as i64)) => {
+                Error::system("copy up into the tmpfs on", shown(target), errno)
             }
             Step::Stay { .. } | Step::Fork { .. } if errno == Errno::EAGAIN && self.pids_limit().is_some() => {
                 let (operation, path) = words_of(&step);

@@ -84,6 +84,8 @@ pub struct MountOptions {
     pub recursive: bool,
     /// `idmap`, or with the mounts below `ridmap`.
     pub idmap: Option<bool>,
+    /// `tmpcopyup`.
+    pub copy_up: bool,
     /// For the file system itself.
     pub data: Vec<String>,
 }
@@ -121,9 +123,7 @@ impl MountOptions {
                 "remount" => return Err(Error::spec(at(), "remount has no meaning for a new mount")),
                 "idmap" => self.idmap = Some(false),
                 "ridmap" => self.idmap = Some(true),
-                "tmpcopyup" => {
-                    return Err(Error::spec(at(), format!("this version of pyrt cannot honour {option}")));
-                }
+                "tmpcopyup" => self.copy_up = true,
                 // A whole data string, as mount(8) takes it, may hold several.
                 data => self.data.extend(data.split(',').filter(|part| !part.is_empty()).map(str::to_owned)),
             }

@@ -70,6 +70,9 @@ impl<'a> Wanted<'a> {
         let mut options = MountOptions::parse(mount.options().as_deref().unwrap_or_default(), &format!("{at}.options"))?;
         let kind = mount.typ().as_deref().unwrap_or_default();
         options.bind |= kind == "bind";
+        if options.copy_up && (kind != "tmpfs" || options.bind) {
+            return Err(Error::spec(format!("{at}.options"), "tmpcopyup is for a tmpfs"));
+        }
         let idmap = idmap::of(mount, options.idmap, options.bind, spec, spaces, &at)?;
         let source = match mount.source().as_deref() {
             // A bind's source may be relative to the bundle.
@@ -98,13 +101,22 @@ impl<'a> Wanted<'a> {
         }
     }
 
+    fn copying(&self) -> u64 {
+        let says = |option: &String| ["mode=", "uid=", "gid="].iter().any(|key| option.starts_with(key));
+        match self.options.copy_up {
+            true if self.options.data.iter().any(says) => behaviour::COPY_UP | behaviour::ROOT_FROM_OPTIONS,
+            true => behaviour::COPY_UP,
+            false => 0,
+        }
+    }
+
     fn target(&self) -> Result<std::ffi::CString> {
         text(&self.target, &format!("{}.destination", self.at))
     }
 
     fn file_system(&self, steps: &mut Builder) -> Result<()> {
         let real = matches!(self.kind, "proc" | "sysfs");
-        let how = self.behaviour() | if real { behaviour::NO_SYMLINKS } else { 0 };
+        let how = self.behaviour() | self.copying() | if real { behaviour::NO_SYMLINKS } else { 0 };
         self.new_file_system(steps, &self.target, self.kind, &self.options.data, how)
     }
 

@@ -1,12 +1,13 @@
 //! pyrt-init: carries a launch plan out inside the new namespaces, and becomes the user's program or stays above it as PID 1.
 //!
-//! `main` is the one loop · `sys` the system calls · `namespaces` · `root` (what becomes /) · `mounts` (what is mounted in it) · `resolve` (paths
+//! `main` is the one loop · `sys` the system calls · `namespaces` · `root` (what becomes /) · `mounts` (what is mounted in it) · `directory` (entries, copies) · `resolve` (paths
 //! in it) · `terminal` · `identity` · `keyring` · `scheduling` · `hook` · `program` (find, wait for start, execute) · `seccomp` · `supervise` (PID 1 that stays) · `watch`
 //! (the process that ends what must not outlive the caller).
 #![no_std]
 #![no_main]
 #![deny(unsafe_code)]
 
+mod directory;
 mod hook;
 mod identity;
 mod keyring;

@@ -8,7 +8,7 @@ use pyrt_init::{behaviour, List};
 
 use crate::resolve::accept_existing;
 use crate::sys::{self, refused, Result};
-use crate::Init;
+use crate::{directory, Init};
 
 pub struct FileSystem<'a> {
     pub kind: &'a CStr,
@@ -56,7 +56,7 @@ fn target(init: &Init, path: &CStr, directory: bool, how: u64) -> Result<i32> {
 
 pub fn mount(init: &Init, wanted: FileSystem<'_>, path: &CStr, propagation: u64, how: u64) -> Result<()> {
     let target = target(init, path, true, how)?;
-    let mount = new_file_system(wanted)?;
+    let mount = if how & behaviour::COPY_UP != 0 { copied_up(wanted, target, how)? } else { new_file_system(wanted)? };
     if propagation != 0 {
         sys::mount_setattr(mount, true, 0, 0, propagation)?;
     }
@@ -64,6 +64,15 @@ pub fn mount(init: &Init, wanted: FileSystem<'_>, path: &CStr, propagation: u64,
     sys::close(mount);
     sys::close(target);
     Ok(())
+}
+
+/// With a copy of what lies in `directory`: written before the attributes could forbid that.
+fn copied_up(wanted: FileSystem<'_>, directory: i32, how: u64) -> Result<i32> {
+    let attributes = wanted.attributes;
+    let mount = new_file_system(FileSystem { attributes: 0, ..wanted })?;
+    directory::copy(directory, mount, how & behaviour::ROOT_FROM_OPTIONS == 0)?;
+    sys::mount_setattr(mount, false, attributes, u64::from(MOUNT_ATTR__ATIME), 0)?;
+    Ok(mount)
 }
 
 /// What a bind mount shows: a path as init sees it, or a tree that the caller made.
@@ -113,10 +122,7 @@ pub fn bind(init: &Init, tree: Tree<'_>, path: &CStr, changes: Changes) -> Resul
 
 pub fn device(init: &Init, path: &CStr, mode: u32, number: u64, uid: u32, gid: u32) -> Result<()> {
     let (parent, name) = init.parent(path, 0)?;
-    let (major, minor) = ((number >> 32) as u32, number as u32);
-    // The kernel's own 32-bit form of a device number: makedev(3).
-    let encoded = (minor & 0xff) | (major & 0xfff) << 8 | (minor & !0xff) << 12;
-    let created = sys::mknodat(parent.fd, name.get(), mode, encoded);
+    let created = sys::mknodat(parent.fd, name.get(), mode, sys::encoded_device(number));
     if created.is_ok() && uid == 0 && gid == 0 {
         sys::close(parent.fd);
         return Ok(());

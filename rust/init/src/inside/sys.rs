@@ -250,6 +250,35 @@ pub fn mknodat(directory: i32, path: &CStr, mode: u32, device: u32) -> Result<()
     call!(__NR_mknodat, directory, path.as_ptr(), mode, device).map(drop)
 }
 
+/// The kernel's own 32-bit form of a device number: makedev(3).
+pub fn encoded_device(number: u64) -> u32 {
+    let (major, minor) = ((number >> 32) as u32, number as u32);
+    (minor & 0xff) | (major & 0xfff) << 8 | (minor & !0xff) << 12
+}
+
+/// Everything that is left in `from`: sendfile(2).
+pub fn copy_content(from: i32, to: i32) -> Result<()> {
+    const AT_ONCE: usize = 1 << 30;
+    while call!(__NR_sendfile, to, from, 0, AT_ONCE)? != 0 {}
+    Ok(())
+}
+
+/// How long the target is, of which as much as fits is put into `into`.
+pub fn readlinkat(directory: i32, path: &CStr, into: &mut [u8]) -> Result<usize> {
+    call!(__NR_readlinkat, directory, path.as_ptr(), into.as_mut_ptr(), into.len())
+}
+
+/// Follows symbolic links.
+pub fn fchmodat(directory: i32, path: &CStr, mode: u32) -> Result<()> {
+    call!(__NR_fchmodat, directory, path.as_ptr(), mode).map(drop)
+}
+
+/// Those of last access and change become the same as `status` has them.
+pub fn set_times(directory: i32, path: &CStr, status: &Status) -> Result<()> {
+    let times = status.times.map(|(seconds, nanoseconds)| __kernel_timespec { tv_sec: seconds, tv_nsec: nanoseconds });
+    call!(__NR_utimensat, directory, path.as_ptr(), times.as_ptr(), AT_SYMLINK_NOFOLLOW).map(drop)
+}
+
 pub fn symlinkat(target: &CStr, directory: i32, path: &CStr) -> Result<()> {
     call!(__NR_symlinkat, target.as_ptr(), directory, path.as_ptr()).map(drop)
 }
@@ -275,10 +304,13 @@ pub fn faccess_execute_at(fd: i32) -> Result<()> {
     call!(__NR_faccessat2, fd, c"".as_ptr(), X_OK, AT_EACCESS | AT_EMPTY_PATH).map(drop)
 }
 
-/// Mode and, for a device, its number as makedev(3) has it.
+/// Of a file. `device`: major number in the upper half, minor in the lower. `times`: last access and last change, seconds and nanoseconds.
 pub struct Status {
     pub mode: u32,
     pub device: u64,
+    pub uid: u32,
+    pub gid: u32,
+    pub times: [(i64, i64); 2],
 }
 
 impl Status {
@@ -291,7 +323,13 @@ pub fn statx(directory: i32, path: &CStr, flags: u32) -> Result<Status> {
     // SAFETY: all zero is a valid statx structure; the kernel fills it.
     let mut status: statx = unsafe { core::mem::zeroed() };
     call!(__NR_statx, directory, path.as_ptr(), flags | AT_EMPTY_PATH | AT_NO_AUTOMOUNT, STATX_BASIC_STATS, &raw mut status)?;
-    Ok(Status { mode: u32::from(status.stx_mode), device: u64::from(status.stx_rdev_major) << 32 | u64::from(status.stx_rdev_minor) })
+    Ok(Status {
+        mode: u32::from(status.stx_mode),
+        device: u64::from(status.stx_rdev_major) << 32 | u64::from(status.stx_rdev_minor),
+        uid: status.stx_uid,
+        gid: status.stx_gid,
+        times: [status.stx_atime, status.stx_mtime].map(|time| (time.tv_sec, i64::from(time.tv_nsec))),
+    })
 }
 
 pub fn file_system(fd: i32) -> Result<u32> {

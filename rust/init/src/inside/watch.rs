@@ -9,7 +9,7 @@ use linux_raw_sys::general::*;
 use pyrt_init::{kind, Message, MESSAGE_SIZE, WATCH_SIZE};
 
 use crate::sys::{self, Result};
-use crate::Init;
+use crate::{directory, Init};
 
 /// More containers than a process can have: each takes it some descriptors.
 const SLOTS: usize = 1 << 15;
@@ -141,41 +141,18 @@ fn remove(parent: i32, name: &CStr, directory: i32) {
             Err(failure) if failure.errno == ENOTEMPTY as i32 || failure.errno == EBUSY as i32 => {}
             _ => return,
         }
-        each_child(directory, |name| {
+        // What cannot be read now is tried again.
+        let _ = directory::entries(directory, |name| {
             if let Ok(child) = sys::openat2(directory, name, O_RDONLY | O_DIRECTORY, RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS) {
                 remove(directory, name, child);
                 sys::close(child);
             }
+            Ok(())
         });
         if waited >= PATIENCE_MILLISECONDS {
             return;
         }
         let _ = sys::poll(&[], PAUSE_MILLISECONDS);
         waited += PAUSE_MILLISECONDS;
-    }
-}
-
-/// The directories in a directory, by name.
-fn each_child(directory: i32, mut visit: impl FnMut(&CStr)) {
-    // struct linux_dirent64: inode and offset of 8 bytes each, then record length (2), type (1), name.
-    const LENGTH: usize = 16;
-    const KIND: usize = 18;
-    const NAME: usize = 19;
-    const DT_DIR: u8 = 4;
-    let mut buffer = [0u8; 1024];
-    if sys::rewind(directory).is_err() {
-        return;
-    }
-    while let Ok(count @ 1..) = sys::getdents(directory, &mut buffer) {
-        let mut rest = &buffer[..count];
-        while let [_, ..] = rest {
-            let length = usize::from(u16::from_le_bytes([rest[LENGTH], rest[LENGTH + 1]]));
-            if let (DT_DIR, Ok(name)) = (rest[KIND], CStr::from_bytes_until_nul(&rest[NAME..length])) {
-                if name != c"." && name != c".." {
-                    visit(name);
-                }
-            }
-            rest = &rest[length..];
-        }
     }
 }
