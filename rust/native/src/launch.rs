@@ -98,7 +98,21 @@ pub fn plan(
     let view = view.map(|view| view.get().entries(py)).transpose()?;
     let seccomp = seccomp.map(|profile| profile.get().core().clone());
     let cgroup = cgroups.then(|| cgroup_default.unwrap_or_else(|| pyrt_core::cgroup::default_path(&id)));
-    let options = Options { bundle, id, form, overlay, view, seccomp, cgroup, pivot, new_keyring, preserve_fds, env, waits_for_start, end_with_caller };
+    let options = Options {
+        bundle,
+        id,
+        form,
+        overlay,
+        view,
+        seccomp,
+        cgroup,
+        pivot,
+        new_keyring,
+        preserve_fds,
+        env,
+        waits_for_start,
+        end_with_caller,
+    };
     let facts = HostFacts::get().map_err(Raised::from)?;
     let plan = pyrt_core::plan::LaunchPlan::new(config, options, facts).map_err(Raised::from)?;
     Ok(LaunchPlan(plan, None))
