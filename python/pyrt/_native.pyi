@@ -255,6 +255,9 @@ class Cgroup:
         oom_kills, pids, pids_peak, pids_limit, pids_limit_hits, io_read_bytes, io_write_bytes. None where no joined controller counts it."""
     def statistics(self) -> dict[str, Any]:
         """All that is counted: cpu, memory, pids, io, hugetlb, rdma, pressure, with the fields of `pyrt.statistics`; None where nothing counts it."""
+    def oom_notifier(self) -> tuple[Literal["counters", "eventfd"], int] | None:
+        """A descriptor to poll, which is the caller's to close; None where it joined no memory controller. counters: memory.events, POLLPRI when
+        it changed since it was last read from its start. eventfd: POLLIN when it is out of memory, before the kill, and when it is removed."""
     def remove(self) -> None:
         """Remove it, with cgroups below it; it must be empty of processes. Missing ones are fine."""
 

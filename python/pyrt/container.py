@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from pyrt.completed import CompletedProcess
     from pyrt.errors import ContainerTimeout
+    from pyrt.events import OutOfMemory
     from pyrt.limits import Limits
     from pyrt.options import ExecOptions, StrPath
     from pyrt.report import ExitReport
@@ -204,6 +205,17 @@ class Container:
             ended, _ = _native.wait_process(*init, interval)
             if ended:
                 return
+
+    def events(self, interval: float = 5.0) -> "Iterator[Statistics | OutOfMemory]":
+        """`stats` now and every `interval` seconds, and an OutOfMemory at once where the kernel has to kill for memory, until it ends.
+
+        Raises InvalidState at the first step when it has ended, else as `stats`.
+        """
+        from pyrt.events import watch
+
+        if interval <= 0:
+            raise ValueError(f"interval {interval} is not above 0 seconds")
+        return watch(self._native, self._group("watch"), interval)
 
     def _group(self, purpose: str) -> "_native.Cgroup":
         self._native.state()  # NotFound comes before a missing cgroup

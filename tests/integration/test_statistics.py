@@ -6,15 +6,21 @@ Neighbour: test_cgroups.py (limits from the start, and the short usage of a resu
 from __future__ import annotations
 
 import json
+import os
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
+from typing import IO
 
 import pytest
 
 import pyrt
 from helpers import cgroups
+from helpers.bundles import Bundle
 from helpers.commands import Command
 from helpers.hosts import requires
+from pyrt.events import OutOfMemory
+from pyrt.statistics import Statistics
 
 MEBIBYTE = 1 << 20
 
@@ -170,3 +176,50 @@ def test_events_end_with_the_container(running: pyrt.Container, command: Command
     running.kill("KILL")
     process.communicate(timeout=60)
     assert process.returncode == 0
+
+
+HOG = "read line; x=0123456789abcdef; while :; do x=$x$x; done"
+
+
+@pytest.fixture
+def hog(runtime: pyrt.Runtime, bundle: Bundle) -> Iterator[tuple[pyrt.Container, IO[bytes]]]:
+    """A container that takes more memory than it may when it reads a line, and who writes that."""
+    bundle.linux["resources"] = {"memory": {"limit": 32 * MEBIBYTE}}
+    go = bundle.path / "rootfs/go"
+    os.mkfifo(go)
+    container = runtime.create(f"cgroups-oom-{os.getpid()}", bundle=bundle.shell(f"sh -c '{HOG}' < go; exec sleep 1000").path)
+    container.start()
+    with go.open("wb", buffering=0) as file:
+        yield container, file
+    container.delete(force=True)
+
+
+@requires("memory controller")
+def test_events_tell_of_a_lack_of_memory_at_once(hog: tuple[pyrt.Container, IO[bytes]]) -> None:
+    container, go = hog
+    events = container.events(interval=1000)
+    assert isinstance(next(events), Statistics)
+    go.write(b"\n")
+    assert isinstance(next(events), OutOfMemory), "long before the next look"
+    container.kill("KILL")
+    assert [event for event in events if isinstance(event, Statistics)] == []
+
+
+@requires("memory controller")
+def test_the_command_s_oom_event_comes_at_once(hog: tuple[pyrt.Container, IO[bytes]], command: Command) -> None:
+    container, go = hog
+    process = command.start("events", "--interval", "1000s", container.id, stdout=subprocess.PIPE)
+    assert process.stdout is not None
+    assert json.loads(process.stdout.readline())["type"] == "stats"
+    go.write(b"\n")
+    assert json.loads(process.stdout.readline()) == {"type": "oom", "id": container.id}
+    container.kill("KILL")
+    process.communicate(timeout=60)
+    assert process.returncode == 0
+
+
+def test_events_without_a_lack_of_memory_are_statistics_only(running: pyrt.Container) -> None:
+    events = running.events(interval=0.01)
+    first = [next(events) for _ in range(3)]
+    running.kill("KILL")
+    assert {type(event) for event in [*first, *events]} == {Statistics}

@@ -77,7 +77,7 @@ def ps(line: "Line", settings: "Globals") -> int:
 
 
 def events(line: "Line", settings: "Globals") -> int:
-    """With --stats once; else at each interval until it ends, an "oom" event first where the kernel ended processes meanwhile."""
+    """With --stats once; else at each interval until it ends, and an "oom" event as soon as the kernel has to kill for memory."""
     container = settings.container(line.arguments[0])
     interval = seconds(line.options.text("interval") or _INTERVAL)
     if line.options.flag("stats"):
@@ -85,13 +85,13 @@ def events(line: "Line", settings: "Globals") -> int:
             raise Error(f"container {container.id} is not running")
         _print_event(settings, container.id, "stats", container.stats())
         return 0
-    killed = None
-    for now in container.live_stats(interval):
-        kills = None if now.memory is None else now.memory.events.get("oom_kill")
-        if killed is not None and kills is not None and kills > killed:
+    from pyrt.events import OutOfMemory
+
+    for event in container.events(interval):
+        if isinstance(event, OutOfMemory):
             _print_event(settings, container.id, "oom", None)
-        killed = kills
-        _print_event(settings, container.id, "stats", now)
+        else:
+            _print_event(settings, container.id, "stats", event)
     return 0
 
 

@@ -1,11 +1,12 @@
 //! Cgroups, by what they are called in each hierarchy.
 
 use std::collections::HashMap;
+use std::os::fd::IntoRawFd;
 use std::sync::Arc;
 
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
-use pyrt_core::cgroup::{Cgroup as Core, CgroupPlan, Form, Usage};
+use pyrt_core::cgroup::{Cgroup as Core, CgroupPlan, Form, OomNotifier, Usage};
 use pyrt_core::host::HostFacts;
 use pyrt_core::oci::parse_part;
 use serde_json::Value;
@@ -98,6 +99,13 @@ impl Cgroup {
 
     fn statistics<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         as_dict(py, &self.with(py, Core::statistics)?)
+    }
+
+    fn oom_notifier(&self, py: Python<'_>) -> PyResult<Option<(&'static str, i32)>> {
+        Ok(self.with(py, Core::oom_notifier)?.map(|notifier| match notifier {
+            OomNotifier::Counters(counters) => ("counters", counters.into_raw_fd()),
+            OomNotifier::Eventfd(eventfd) => ("eventfd", eventfd.into_raw_fd()),
+        }))
     }
 
     fn remove(&self, py: Python<'_>) -> PyResult<()> {
