@@ -131,7 +131,7 @@ impl Init {
             Step::Terminal { columns, rows, uid, gid, console } => {
                 terminal::open(self, index, columns as u16, rows as u16, (uid as u32, gid as u32), console != 0)
             }
-            Step::Stdio { input, output, error } => terminal::stdio([self.fd(input), self.fd(output), self.fd(error)]),
+            Step::Stdio { input, output, error } => terminal::inherit([self.fd(input), self.fd(output), self.fd(error)]),
             Step::Stay { caller, subreaper } => supervise::stay(self, self.given(caller), subreaper != 0),
             Step::Session { controlling_terminal } => terminal::session(controlling_terminal != 0),
             Step::Limit { resource, soft, hard } => sys::prlimit(resource, soft, hard),

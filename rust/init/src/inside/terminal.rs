@@ -7,7 +7,15 @@ use pyrt_init::{kind, Message};
 use crate::sys::{self, refused, Result};
 use crate::Init;
 
-pub fn stdio(fds: [i32; 3]) -> Result<()> {
+/// The caller's descriptors become ours. No second copy stays: where a terminal takes their place, whoever reads the other end of the
+/// caller's pipes (containerd's shim does, until end of file) must not wait for a container that has not even started.
+pub fn inherit(fds: [i32; 3]) -> Result<()> {
+    stdio(fds)?;
+    fds.into_iter().for_each(sys::close);
+    Ok(())
+}
+
+fn stdio(fds: [i32; 3]) -> Result<()> {
     fds.iter().zip(0..).try_for_each(|(fd, target)| sys::duplicate_as(*fd, target))
 }
 
