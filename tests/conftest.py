@@ -1,4 +1,4 @@
-"""Fixtures of all tests. Below unit/ nothing is needed; integration/ and security/ need root and are watched by `nothing_left`."""
+"""Fixtures of all tests. Below unit/ nothing is needed; the other folders need root and are watched by `nothing_left`."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from helpers.hooked import Hooked
 if TYPE_CHECKING:
     import pyrt
 
-WATCHED = frozenset({"integration", "security"})
+WATCHED = frozenset({"engines", "integration", "security"})
 FAILED = pytest.StashKey[bool]()
 
 

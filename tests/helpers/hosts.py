@@ -20,7 +20,8 @@ import pytest
 
 CONTROLLERS = ("cpu", "cpuset", "io", "memory", "pids")
 NAMESPACES = ("cgroup", "ipc", "mnt", "net", "pid", "time", "user", "uts")
-PROGRAMS = ("bwrap", "crun", "debootstrap", "runc", "unshare", "nsenter", "losetup", "mkfs.ext4", "strace", "ps")
+ENGINES = ("podman", "containerd", "dockerd", "conmon")
+PROGRAMS = ("bwrap", "crun", "debootstrap", "runc", "unshare", "nsenter", "losetup", "mkfs.ext4", "strace", "ps", *ENGINES)
 KERNELS = ((6, 1), (6, 5), (6, 15))
 """Versions that brought something which pyrt uses where it can: offsets of time namespaces, idmapped tmpfs, PIDFD_GET_INFO."""
 

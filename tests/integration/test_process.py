@@ -256,7 +256,7 @@ def test_a_file_that_is_not_executable_is_permission_denied(command: Command, bu
 
 
 def test_a_directory_is_not_a_program(command: Command, bundle: Bundle) -> None:
-    assert engine.refused(engine.run(command, bundle, "/etc")) == 'exec: "/etc": is a directory'
+    assert engine.refused(engine.run(command, bundle, "/etc")) == 'exec: "/etc": permission denied: it is a directory'
 
 
 def test_a_file_that_nobody_can_execute_is_named_by_run(command: Command, bundle: Bundle) -> None:

@@ -74,6 +74,22 @@ def test_a_console_socket_with_a_long_path_works(command: Command, interactive: 
     command("delete", "--force", "tty").ok()
 
 
+def test_a_created_container_with_a_terminal_leaves_the_callers_pipes(command: Command, interactive: Bundle, tmp_path: Path) -> None:
+    """containerd's shim reads what `create` says until end of file: a descriptor that stays makes `docker run -it` wait for ever."""
+    with Console(tmp_path / "console") as console:
+        interactive.args("sleep", "1000")
+        words = ("create", "--bundle", interactive.path, "--console-socket", console.path, "tty")
+        creating = command.start(*words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        try:
+            assert creating.communicate(timeout=20)[0] == ""
+            assert creating.returncode == 0
+        finally:
+            command("delete", "--force", "tty").ok()
+            creating.communicate()
+        _, [master] = console.receive()
+        os.close(master)
+
+
 def test_the_end_of_the_container_is_the_end_of_the_terminal(command: Command, interactive: Bundle, tmp_path: Path) -> None:
     with Console(tmp_path / "console") as console:
         command("run", "--detach", "--bundle", interactive.shell("echo bye").path, "--console-socket", console.path, "tty").ok()

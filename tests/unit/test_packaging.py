@@ -102,6 +102,8 @@ def test_the_wheel_carries_module_stub_marker_and_command() -> None:
         command = archive.getinfo(f"pyrt_oci-{version}.data/scripts/pyrt")
     assert {"pyrt/_native.abi3.so", "pyrt/_native.pyi", "pyrt/py.typed", "pyrt/__init__.py"} <= names
     assert {f"pyrt_oci-{version}.dist-info/licenses/{name}" for name in ("LICENSE", "NOTICE")} <= names
+    share = f"pyrt_oci-{version}.data/data/share/pyrt"
+    assert {f"{share}/{name}" for name in ("containers.conf.d/50-pyrt.conf", "docker/daemon.json", "containerd/config.toml")} <= names
     assert command.external_attr >> 16 & 0o111 == 0o111, "pip installs a script with the mode it has in the wheel"
     assert not [name for name in names if name.startswith(("tests", "benches")) or "__pycache__" in name]
 

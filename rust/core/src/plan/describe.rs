@@ -95,6 +95,8 @@ impl LaunchPlan {
         let (operation, errno) = match errno {
             Errno::ENOENT if !name.contains('/') => (format!("exec: {name:?}: executable file not found in $PATH"), Errno::ENOENT),
             Errno::ENOENT => (format!("exec: {name:?}: {}", words(Errno::ENOENT)), Errno::ENOENT),
+            // execve(2) calls it EACCES, and so do engines: podman exec gives 126 for those words alone.
+            Errno::EISDIR => (format!("exec: {name:?}: {}: it is a directory", words(Errno::EACCES)), Errno::EISDIR),
             other => (format!("exec: {name:?}: {}", words(other)), other),
         };
         Error { path: Some(name.to_owned()), errno: Some(errno), ..Error::new(Kind::Executable, operation) }
