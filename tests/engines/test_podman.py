@@ -77,8 +77,13 @@ def test_a_user_and_a_directory_are_set(podman: Podman) -> None:
 
 
 def test_a_read_only_root_cannot_be_written(podman: Podman) -> None:
-    done = podman.run("--rm", "--read-only", "--read-only-tmpfs=false", IMAGE, "touch", "/file")
-    assert (done.status, done.stderr) == (1, "touch: /file: Read-only file system\n")
+    done = podman.run("--rm", "--read-only", IMAGE, "sh", "-c", "echo yes > /tmp/file; cat /tmp/file; touch /file")
+    assert (done.status, done.stdout, done.stderr) == (1, "yes\n", "touch: /file: Read-only file system\n")
+
+
+def test_a_tmpfs_starts_with_what_the_image_has_there(podman: Podman) -> None:
+    done = podman.run("--rm", "--read-only", "--tmpfs", "/etc", IMAGE, "sh", "-c", "grep -c root: /etc/passwd; touch /etc/file").ok()
+    assert done.stdout == "1\n"
 
 
 def test_volumes_are_shared_with_the_host(podman: Podman, tmp_path: Path) -> None:
