@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from pyrt.stdio import DEVNULL as DEVNULL
     from pyrt.stdio import PIPE as PIPE
     from pyrt.stdio import STDOUT as STDOUT
+    from pyrt.system_calls import SystemCall as SystemCall
     from pyrt.view import HostView as HostView
 
 _MODULES = {
@@ -77,6 +78,7 @@ _MODULES = {
     "runtime": ("Runtime",),
     "spec": ("Spec", "default_spec"),
     "stdio": ("DEVNULL", "PIPE", "STDOUT"),
+    "system_calls": ("SystemCall",),
     "view": ("HostView",),
 }
 _MODULE_OF = {name: module for module, names in _MODULES.items() for name in names}
@@ -87,6 +89,7 @@ __all__ = [
     "kill_all",
     "CompletedProcess",
     "Cause",
+    "SystemCall",
     "ExitReport",
     "Usage",
     "PIPE",

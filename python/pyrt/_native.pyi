@@ -13,6 +13,8 @@ __all__ = [
     "LaunchPlan",
     "OCI_VERSION",
     "Process",
+    "SeccompListener",
+    "SeccompNotification",
     "SeccompProfile",
     "View",
     "__version__",
@@ -87,7 +89,41 @@ class SeccompProfile:
     """A `linux.seccomp`, checked and compiled, for any number of launches. Raises SpecError with the JSON path."""
 
     def __new__(cls, profile: Mapping[str, Any], *, answers: bool = False) -> SeccompProfile:
-        """answers: the caller answers SCMP_ACT_NOTIFY itself, by the descriptor that `Process.listener` returns."""
+        """answers: the caller answers SCMP_ACT_NOTIFY itself, by what `Process.listener` returns."""
+
+@final
+class SeccompListener:
+    """Of a filter whose calls the caller answers: readable while a call waits, hung up once nobody is left under the filter."""
+
+    def fileno(self) -> int: ...
+    def receive(self) -> SeccompNotification | None:
+        """The next call, of a listener that is readable; None where it was given up meanwhile."""
+    def close(self) -> None:
+        """Calls that wait, and all later ones, fail with ENOSYS."""
+
+@final
+class SeccompNotification:
+    """A call that waits for its answer: seccomp_unotify(2). An answer to one who is gone does nothing."""
+
+    @property
+    def pid(self) -> int:
+        """Of the thread that calls, in this process's pid namespace."""
+    @property
+    def name(self) -> str | None:
+        """None for socketcall(2) and ipc(2), which stand for other calls."""
+    @property
+    def architecture(self) -> str | None: ...
+    @property
+    def number(self) -> int: ...
+    @property
+    def args(self) -> tuple[int, int, int, int, int, int]: ...
+    def waits(self) -> bool: ...
+    def read(self, address: int, length: int) -> bytes | None:
+        """Memory of the caller, fewer bytes where the rest cannot be read; None where it is gone."""
+    def error(self, errno: int) -> None: ...
+    def value(self, value: int) -> None: ...
+    def proceed(self) -> None: ...
+    def descriptor(self, fd: int, *, close_on_exec: bool) -> None: ...
 
 @final
 class LaunchPlan:
@@ -149,7 +185,7 @@ class Process:
         """The pidfd: readable when the container has ended."""
     def terminal(self) -> int | None:
         """The pty master, once, owned by whoever takes it; None where there is none or it went to a console socket."""
-    def listener(self) -> int | None:
+    def listener(self) -> SeccompListener | None:
         """The listener of the program's seccomp filter, once, owned by whoever takes it; None where nobody or somebody else answers."""
     def wait(self, timeout: float | None = None) -> int | None:
         """Wait status as subprocess has it: the exit code, or minus the signal. None when timeout seconds passed.

@@ -13,12 +13,13 @@ from pyrt.paths import absolute
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from typing import Any, Literal
 
     from pyrt.exchange import Bounds
     from pyrt.hooks import Hooks
     from pyrt.options import ContainerOptions
+    from pyrt.system_calls import Answer, SystemCall
 
 OPTIONS = frozenset(
     (
@@ -47,6 +48,7 @@ OPTIONS = frozenset(
         "mounts",
         "namespaces",
         "network",
+        "on_syscall",
         "overlay",
         "pass_fds",
         "pids",
@@ -88,6 +90,7 @@ class Configuration:
         "cgroup",
         "config",
         "form",
+        "handlers",
         "host_view",
         "id",
         "overlay",
@@ -106,6 +109,7 @@ class Configuration:
     overlay_size: int
     view: "_native.View | None"
     seccomp: "_native.SeccompProfile | None"
+    handlers: "Mapping[str, Callable[[SystemCall], Answer]] | None"
     pass_fds: "Sequence[int]"
 
     def __init__(self, id: str | None) -> None:
@@ -117,6 +121,7 @@ class Configuration:
         self.host_view: view.HostView | None = None
         self.view = None
         self.seccomp = None
+        self.handlers = None
 
     def plan(self) -> "_native.LaunchPlan":
         """Have the native side check it and decide. Raises SpecError with the JSON path, and HostError."""
@@ -442,13 +447,21 @@ def _process(
 
 def _seccomp(configuration: Configuration, options: "ContainerOptions", given: bool) -> None:
     """The seccomp profile: what is asked for, or the default; a given spec's stays. After `_process`: rules depend on capabilities."""
-    if given and "seccomp" not in options:
+    handlers = options.get("on_syscall")
+    if given and "seccomp" not in options and not handlers:
         return
     from pyrt import seccomp
 
     config = configuration.config
     bounding = (config["process"].get("capabilities") or {}).get("bounding") or ()
-    config["linux"].pop("seccomp", None)
+    said = config["linux"].pop("seccomp", None)
+    if handlers:
+        if not all(map(callable, handlers.values())):
+            raise TypeError("on_syscall: a handler is called with a SystemCall, and returns its answer")
+        configuration.handlers = handlers
+        base = options["seccomp"] if "seccomp" in options else said if given else seccomp.docker()
+        configuration.seccomp = seccomp.asking(handlers, base, bounding)
+        return
     configuration.seccomp = seccomp.profile(options["seccomp"], bounding) if "seccomp" in options else seccomp.default(bounding)
 
 

@@ -13,13 +13,14 @@ from pyrt.ownership import Owned
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from pyrt import _native
     from pyrt.exchange import Exchange
     from pyrt.hooks import Hooks
     from pyrt.limits import Usage
     from pyrt.stdio import Stdio
+    from pyrt.system_calls import Answer, SystemCall, SystemCalls
 
 _POLL_LONGEST_MILLISECONDS = (1 << 31) - 1
 
@@ -30,19 +31,29 @@ _running: "dict[_native.Process, int]" = {}
 class Launch(Owned):
     """A container that ends with the calling process, at the latest.
 
-    stdio's ends of the pipes are this object's from now on. `process` is the native handle. Raises what the launch raises, and then
-    nothing is left. filtered: under a seccomp profile. warnings: the plan's, and failures of poststop hooks.
+    stdio's ends of the pipes are this object's from now on. `process` is the native handle. calls: those that the caller decides.
+    filtered: under a seccomp profile. warnings: the plan's, and failures of poststop hooks. Raises what the launch raises, and then
+    nothing is left.
     """
 
-    __slots__ = ("_cgroup", "_hooks", "_own_pid_namespace", "filtered", "process", "stdio", "warnings")
+    __slots__ = ("_cgroup", "_hooks", "_own_pid_namespace", "calls", "filtered", "process", "stdio", "warnings")
 
+    calls: "SystemCalls | None"
     process: "_native.Process"
 
-    def __init__(self, plan: "_native.LaunchPlan", stdio: "Stdio", pass_fds: "Sequence[int]" = (), hooks: "Hooks | None" = None) -> None:
+    def __init__(
+        self,
+        plan: "_native.LaunchPlan",
+        stdio: "Stdio",
+        pass_fds: "Sequence[int]" = (),
+        hooks: "Hooks | None" = None,
+        handlers: "Mapping[str, Callable[[SystemCall], Answer]] | None" = None,
+    ) -> None:
         super().__init__()
         self.stdio = stdio
         self.filtered = plan.filtered
         self.warnings = plan.warnings
+        self.calls = None
         self._hooks = hooks
         self._own_pid_namespace = plan.own_pid_namespace
         try:
@@ -55,6 +66,10 @@ class Launch(Owned):
             raise
         finally:
             stdio.close_inside()
+        if handlers and (listener := self.process.listener()) is not None:
+            from pyrt.system_calls import SystemCalls
+
+            self.calls = SystemCalls(listener, handlers)
         if hooks is not None:
             try:
                 hooks.poststart(self.process.pid)
@@ -76,22 +91,28 @@ class Launch(Owned):
     def converse(self, exchange: "Exchange") -> int | None:
         """Feed the exchange until everything inside has ended: the return code; or until its deadline: None, and all goes on."""
         self._check()
-        ended = False
-        if wanted := exchange.wants():
+        calls, ended = self.calls, False
+        wanted = exchange.wants()
+        if wanted or calls is not None:
             poller = select.poll()
             pidfd = self.process.fileno()
             poller.register(pidfd, select.POLLIN)
             for descriptor, events in wanted:
                 poller.register(descriptor, events)
             open_descriptors = len(wanted)
+            listener = -1
+            if calls is not None:
+                listener = calls.fileno()
+                poller.register(listener, select.POLLIN)
+                open_descriptors += 1
             while open_descriptors and not ended:
                 patience = self.keep_bounds(exchange, exchange.deadline)
                 if exchange.remaining(time.monotonic()) == 0.0:
                     break
-                for descriptor, _ in poller.poll(_milliseconds(patience)):
+                for descriptor, ready in poller.poll(_milliseconds(patience)):
                     if descriptor == pidfd:
                         ended = True
-                    elif not self.serve(exchange, descriptor):
+                    elif not (calls.serve(ready) if calls is not None and descriptor == listener else self.serve(exchange, descriptor)):
                         poller.unregister(descriptor)
                         open_descriptors -= 1
         returncode = self.wait(exchange, exchange.deadline)
@@ -168,6 +189,8 @@ class Launch(Owned):
         finally:
             _running.pop(self.process, None)
             self._cgroup = None
+            if self.calls is not None:
+                self.calls.close()
             self.process.close()
 
     def finish(self) -> None:

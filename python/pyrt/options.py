@@ -3,7 +3,7 @@ nothing imports it at run time. `configuration` turns the values into a config.j
 """
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Literal, TypedDict
 
 from pyrt.cgroups import Cgroup
@@ -11,6 +11,7 @@ from pyrt.mounts import Mount
 from pyrt.namespaces import Namespaces
 from pyrt.rlimits import Rlimit
 from pyrt.spec import Spec
+from pyrt.system_calls import Answer, SystemCall
 from pyrt.view import HostView
 
 StrPath = str | os.PathLike[str]
@@ -44,6 +45,7 @@ class ContainerOptions(TypedDict, total=False):
     umask: int | None
     capabilities: Iterable[str] | None
     seccomp: Mapping[str, Any] | StrPath | None
+    on_syscall: Mapping[str, Callable[[SystemCall], Answer]] | None
     rlimits: Iterable[Rlimit] | Mapping[str, int | tuple[int, int]] | None
     init: bool
     shell: bool

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from pyrt.limits import Usage
     from pyrt.options import ContainerOptions, StrPath
     from pyrt.stdio import File
+    from pyrt.system_calls import Service
 
     Output = TypeVar("Output", bytes, str)
     Result = TypeVar("Result")
@@ -61,6 +62,7 @@ class Popen(Owned, Generic[Output]):
         "_exchange",
         "_launch",
         "_pipes",
+        "_service",
         "_settled",
         "_talking",
         "_usage",
@@ -75,6 +77,7 @@ class Popen(Owned, Generic[Output]):
     stdin: "IO[Output] | None"
     stdout: "IO[Output] | None"
     stderr: "IO[Output] | None"
+    _service: "Service | None"
 
     @overload
     def __init__(
@@ -180,6 +183,7 @@ class Popen(Owned, Generic[Output]):
         self._pipes: tuple[int | None, int | None] = (None, None)
         # Whoever holds it has the pipes of communicate, or takes the ended container apart.
         self._talking = allocate_lock()
+        self._service = None
         self.returncode: int | None = None
         configuration = configure(command_words(args), options, function="Popen")
         plan = configuration.plan()
@@ -197,6 +201,11 @@ class Popen(Owned, Generic[Output]):
             stdio.stdout = None
             self.stderr = self._file(stdio.stderr, "r", bufsize)
             stdio.stderr = None
+            if (calls := self._launch.calls) is not None:
+                from pyrt.system_calls import Service
+
+                self._launch.calls = None
+                self._service = Service(self._launch, calls)
         except BaseException:
             self._owner = None
             self._launch.close()
@@ -292,6 +301,7 @@ class Popen(Owned, Generic[Output]):
                 self._launch.stdio.close()
             self._talking.release()
             self._settle()
+        self._raise_of_handler()
         if expired:
             assert timeout is not None, "a conversation without deadline ends with the container"
             raise self._timeout(timeout, *output)
@@ -333,6 +343,7 @@ class Popen(Owned, Generic[Output]):
         if returncode is not None:
             self._keep(returncode)
             self._settle()
+            self._raise_of_handler()
 
     def _unless_released(self, call: "Callable[[], Result]") -> "Result | None":
         """What it returns; None where another thread saw the end meanwhile and released what the call is about."""
@@ -348,6 +359,14 @@ class Popen(Owned, Generic[Output]):
         if self.returncode is None and (usage := self._unless_released(self._launch.usage)) is not None:
             self._usage = usage
             self.returncode = returncode
+            if self._service is not None:
+                self._service.join()
+
+    def _raise_of_handler(self) -> None:
+        """Once: what a handler of on_syscall raised."""
+        if self._service is not None and (raised := self._service.raised) is not None:
+            self._service.raised = None
+            raise raised
 
     def _settle(self) -> None:
         """Release an ended container, unless somebody talks to it: he does it when he is done."""

@@ -144,9 +144,12 @@ def run(  # noqa: F811 - the overloads are above
     args: the command; None for the one that spec= or bundle= names. timeout: seconds, after which everything inside is ended.
 
     Process: cwd; env, inherit_env (names of the caller's variables to pass on); user, group, extra_groups (names as the container has
-    them, or numbers); umask; capabilities (names; all that there are); seccomp (a profile in docker's format or the OCI's, or its file;
-    None or "unconfined" for none; docker's profile unless said); rlimits ({"NOFILE": 1024}, or Rlimit objects); pass_fds; init
+    them, or numbers); umask; capabilities (names; all that there are); rlimits ({"NOFILE": 1024}, or Rlimit objects); pass_fds; init
     (False: the command becomes PID 1 itself); shell (True: the container's /bin/sh -c runs args, which may be one str).
+
+    System calls: seccomp (a profile in docker's format or the OCI's, or its file; None or "unconfined" for none; docker's profile unless
+    said); on_syscall ({name: handler}: the handler gets each such call as a SystemCall, and returns what one of its methods made; what it
+    raises denies the call with EPERM, ends the container, and is raised here).
 
     Root: rootfs (a directory, copy-on-write unless overlay=False; overlay=DIR keeps the changes there); bundle or spec (taken as they
     say, but for what is said beside them); else the host view (host_view; here=True: the current directory too, and start in it).
@@ -204,10 +207,10 @@ def complete(
 
 
 def launch_container(configuration: "Configuration", plan: "_native.LaunchPlan", stdio: "Stdio") -> Launch:
-    host_view = configuration.host_view
     """Launch what was planned; the error for a program that is not there says where the host has it. stdio is the launch's from now on."""
+    host_view = configuration.host_view
     try:
-        launch = Launch(plan, stdio, configuration.pass_fds, configuration.hooks(plan))
+        launch = Launch(plan, stdio, configuration.pass_fds, configuration.hooks(plan), configuration.handlers)
     except FileNotFoundError as error:
         from pyrt.errors import MissingExecutable
 

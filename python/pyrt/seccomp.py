@@ -11,7 +11,7 @@ from pyrt import _native
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Collection, Iterable, Mapping
     from typing import Any
 
     from pyrt.options import StrPath
@@ -29,18 +29,43 @@ def default(bounding: "Collection[str]") -> "_native.SeccompProfile":
     global _default
     wanted = frozenset(bounding)
     if _default is None or _default[0] != wanted:
-        from pyrt.seccomp_default import PROFILE
-
-        _default = wanted, _native.SeccompProfile(resolve(PROFILE, wanted))
+        _default = wanted, _native.SeccompProfile(resolve(docker(), wanted))
     return _default[1]
 
 
 def profile(given: "Mapping[str, Any] | StrPath | None", bounding: "Collection[str]") -> "_native.SeccompProfile | None":
     """What `seccomp=` asks for: a profile, the file of one, or None and "unconfined" for none. Raises Error, SpecError, ValueError."""
+    resolved = _resolve_given(given, bounding)
+    return None if resolved is None else _native.SeccompProfile(resolved)
+
+
+def asking(names: "Iterable[str]", given: "Mapping[str, Any] | StrPath | None", bounding: "Collection[str]") -> "_native.SeccompProfile":
+    """A profile that has the caller asked about these calls; what else `given` says stays. Raises as `profile` does."""
+    names = list(names)
+    for name in names:
+        _native.seccomp_number(name)  # raises where no architecture has it
+    resolved = _resolve_given(given, bounding)
+    if resolved is None:
+        # By every architecture of the machine: a call by another one than those listed kills.
+        resolved = resolve({"defaultAction": "SCMP_ACT_ALLOW", "archMap": docker()["archMap"]}, bounding)
+    if resolved.get("listenerPath"):
+        raise ValueError("on_syscall= answers what the profile asks, and its listenerPath names somebody else who does")
+    # First: of several rules without conditions that one counts.
+    rules = [{"names": names, "action": "SCMP_ACT_NOTIFY"}, *(resolved.get("syscalls") or ())]
+    return _native.SeccompProfile({**resolved, "syscalls": rules}, answers=True)
+
+
+def docker() -> "dict[str, Any]":
+    """docker's profile, in its format."""
+    from pyrt.seccomp_default import PROFILE
+
+    return PROFILE
+
+
+def _resolve_given(given: "Mapping[str, Any] | StrPath | None", bounding: "Collection[str]") -> "dict[str, Any] | None":
     if given is None or given == UNCONFINED:
         return None
-    read = _read(os.fspath(given)) if isinstance(given, (str, os.PathLike)) else given
-    return _native.SeccompProfile(resolve(read, bounding))
+    return resolve(_read(os.fspath(given)) if isinstance(given, (str, os.PathLike)) else given, bounding)
 
 
 def resolve(profile: "Mapping[str, Any]", bounding: "Collection[str]") -> "dict[str, Any]":

@@ -95,6 +95,7 @@ OPTIONS = (
     Option("-u --user", "user", "USER[:GROUP]", "run as this user, by name or number"),
     Option("-e --env", "env", "NAME[=VALUE]", "set a variable, or pass on the one that is set here", many=True),
     Option("-w --workdir", "cwd", "DIR", "directory to start in"),
+    Option("--seccomp", "seccomp", "FILE", "profile in docker's format or the OCI's, or unconfined (default: docker's)"),
     Option("-t --tty", "tty", None, "with a terminal of its own"),
     Option("-i --interactive", "interactive", None, "accepted, and changes nothing: stdin is yours anyway"),
     Option("--name", "name", "NAME", "name of the container and of its cgroup"),
@@ -179,6 +180,8 @@ def _options(said: "dict[str, Any]", terminal: bool) -> "ContainerOptions":
         "user": said.get("user"),
         "cwd": said.get("cwd"),
     }
+    if "seccomp" in said:
+        options["seccomp"] = said["seccomp"]
     if "no_overlay" in said:
         options["overlay"] = False
     if "read_only" in said:

@@ -20,6 +20,8 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<launch::View>()?;
     module.add_class::<launch::LaunchPlan>()?;
     module.add_class::<seccomp::SeccompProfile>()?;
+    module.add_class::<seccomp::SeccompListener>()?;
+    module.add_class::<seccomp::SeccompNotification>()?;
     module.add_class::<process::Process>()?;
     module.add_class::<cgroup::Cgroup>()?;
     module.add_class::<container::Container>()?;

@@ -12,6 +12,7 @@ use pyrt_core::process::{Ended, Process as Core};
 
 use crate::cgroup::Cgroup;
 use crate::errors::{no_process, Raised};
+use crate::seccomp::SeccompListener;
 
 #[pyclass(frozen, module = "pyrt._native")]
 pub struct Process {
@@ -97,8 +98,8 @@ impl Process {
         Ok(self.open()?.take_terminal().map(IntoRawFd::into_raw_fd))
     }
 
-    fn listener(&self) -> PyResult<Option<i32>> {
-        Ok(self.open()?.take_listener().map(IntoRawFd::into_raw_fd))
+    fn listener(&self) -> PyResult<Option<SeccompListener>> {
+        Ok(self.open()?.take_listener().map(SeccompListener::new))
     }
 
     #[pyo3(signature = (timeout = None))]

@@ -2,12 +2,13 @@
 //!
 //! `check` what a profile may not say · `architecture` names and numbers (`table`, made by scripts/syscalls.py) · `decision` what happens to
 //! each number · `program` the byte code · `listener` who answers
-//! SCMP_ACT_NOTIFY. `plan/seccomp.rs` makes the step of it that init carries out.
+//! SCMP_ACT_NOTIFY · `notification` how. `plan/seccomp.rs` makes the step of it that init carries out.
 
 mod architecture;
 mod check;
 mod decision;
 mod listener;
+mod notification;
 mod program;
 mod table;
 #[cfg(test)]
@@ -21,6 +22,7 @@ use serde_json::Value;
 pub use architecture::{is_known, of_call, Architecture};
 pub use check::{check, notifies};
 pub use listener::{Answerer, ListenerSocket};
+pub use notification::{Answer, Asked, Listener};
 
 use crate::error::{Error, Result};
 use crate::oci::parse_part;

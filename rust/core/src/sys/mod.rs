@@ -3,6 +3,7 @@
 pub mod bpf;
 mod clone;
 mod per_process;
+pub mod seccomp;
 
 use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
