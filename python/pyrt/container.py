@@ -172,7 +172,7 @@ class Container:
         """Change its limits: `Limits`, or config.json's `linux.resources` as a dict. What is left unset stays as it is.
 
         Raises InvalidState when it has ended, HostError without a cgroup or where no controller can enforce a limit, SpecError for a value
-        out of range, and Error with file and value where the kernel refuses one; those written before it then hold.
+        out of range, and Error with file and value where the kernel refuses one. Then all limits are as they were.
         """
         from pyrt.limits import Limits
 

@@ -15,6 +15,7 @@ mod limits;
 mod oom;
 mod plan;
 mod processes;
+mod restore;
 mod statistics;
 mod update;
 mod usage;

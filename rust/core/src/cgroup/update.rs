@@ -13,6 +13,7 @@ use super::discovery::Hierarchies;
 use super::group::Cgroup;
 use super::limits::{self, Setting, Settings};
 use super::plan::apply;
+use super::restore::Former;
 use super::v2;
 use crate::error::{Error, Kind, Result};
 
@@ -20,19 +21,32 @@ impl Cgroup {
     /// Write the limits that `resources` set; what it leaves unset stays. A list of devices takes the place of the one before on cgroup2,
     /// in one step; v1 applies its entries to what is there.
     ///
+    /// On a failure all is as it was, but for entries of v1's list of devices before the one that was refused.
+    ///
     /// Errors: as `CgroupPlan::new` and `create`; `Host` for a controller whose v1 hierarchy the cgroup did not join;
     /// EBUSY where `checkBeforeUpdate` is set and more memory is in use.
     pub fn update(&self, hierarchies: &Hierarchies, resources: &LinuxResources) -> Result<()> {
         let resources = self.completed(resources)?;
-        let Settings { files: settings, devices, .. } = limits::settings(hierarchies, &resources)?;
+        let Settings { files: mut settings, devices, .. } = limits::settings(hierarchies, &resources)?;
         self.check_memory(&resources)?;
         for setting in &settings {
             self.require_joined(setting)?;
         }
-        if let Some(program) = devices {
-            let directory = self.v2().ok_or_else(|| not_joined(LIST, "cgroup2"))?;
-            devices::install(directory, &program)?;
+        // v1's lists of devices come last: they are the only ones that cannot be set back.
+        settings.sort_by_key(|setting| setting.json_path == LIST);
+        if devices.is_some() && self.v2().is_none() {
+            return Err(not_joined(LIST, "cgroup2"));
         }
+        let mut former = Former::default();
+        let changed = self.write_noting(hierarchies, &settings, &mut former).and_then(|()| match (devices, self.v2()) {
+            // Last, since it replaces the program in one step or not at all.
+            (Some(program), Some(directory)) => devices::install(directory, &program),
+            _ => Ok(()),
+        });
+        changed.map_err(|error| former.write_back(error))
+    }
+
+    fn write_noting<'a>(&'a self, hierarchies: &Hierarchies, settings: &[Setting], former: &mut Former<'a>) -> Result<()> {
         for member in self.members() {
             let ours = |setting: &&Setting| {
                 setting.version == member.version && (member.version == Version::V2 || member.controllers.contains(&setting.controller))
@@ -41,6 +55,7 @@ impl Cgroup {
             if member.version == Version::V2 {
                 enable(hierarchies, &member.directory, &ours)?;
             }
+            former.note(&member.directory, &ours)?;
             apply(&member.directory, &ours.iter().collect::<Vec<_>>())?;
         }
         Ok(())
