@@ -304,6 +304,10 @@ impl Container {
                 let text = format!("container {} did not end within {} s of SIGKILL", self.directory.id(), KILL_PATIENCE.as_secs());
                 return Err(Error::new(Kind::System, text).with_hint("see dmesg for a hung task"));
             }
+            if self.process().is_none() {
+                // Made by this process through a handle that is gone, it would stay a zombie; of others' children there is nothing to reap.
+                let _ = sys::reap(pidfd.as_fd());
+            }
         }
         if let Some(process) = self.process() {
             if process.wait_readable(Some(Duration::ZERO)) == Ok(true) {
