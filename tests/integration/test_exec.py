@@ -13,8 +13,10 @@ from pathlib import Path
 import pytest
 
 import pyrt
+from helpers import cgroups
 from helpers.bundles import Bundle
 from helpers.commands import Command
+from helpers.hosts import requires
 
 KINDS = ("mnt", "pid", "net", "ipc", "uts", "cgroup")
 
@@ -40,6 +42,18 @@ def test_exec_is_in_every_cgroup_of_the_container(running: pyrt.Container) -> No
     lines = done.stdout.splitlines()
     assert lines[: len(lines) // 2] == lines[len(lines) // 2 :]
     assert lines[0].endswith(":/"), "the cgroup namespace is the container's"
+
+
+@requires("pure cgroup v2", "pids controller")
+def test_exec_joins_inits_own_cgroup_where_the_containers_may_hold_no_process(running: pyrt.Container) -> None:
+    """As systemd and docker inside do: processes below, and controllers for them (cgroups(7), "no internal processes")."""
+    root = cgroups.directory(cgroups.of(running.pid)[cgroups.UNIFIED], "pids")
+    (root / "init").mkdir()
+    (root / "init/cgroup.procs").write_text(str(running.pid))
+    (root / "cgroup.subtree_control").write_text("+pids")
+    done = running.exec(["cat", "/proc/self/cgroup"], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.strip().endswith("/init")
 
 
 def test_exec_of_a_missing_program_names_it(running: pyrt.Container) -> None:

@@ -58,7 +58,11 @@ impl Container {
         };
         let cgroup = match self.cgroup()? {
             Some(group) if !wanted.cgroups.is_empty() => Some(Arc::new(below(&group, &wanted.cgroups)?)),
-            group => group,
+            Some(group) => match with_processes_below(&group, pid)? {
+                Some(below) => Some(Arc::new(below)),
+                None => Some(group),
+            },
+            None => None,
         };
         let joined = Joined {
             namespaces: differing(pid)?,
@@ -101,6 +105,32 @@ fn differing(pid: i32) -> Result<u64> {
         }
     }
     Ok(flags)
+}
+
+/// A cgroup of cgroup2 that gives controllers to others below it may hold no process (cgroups(7), "no internal processes"): the container
+/// has moved its own below, as systemd and docker in a container do. Then init's own is joined, as in runc. None: the container's own.
+///
+/// What init says of itself is believed no further than that it lies below the container's own.
+fn with_processes_below(group: &Cgroup, pid: i32) -> Result<Option<Cgroup>> {
+    let mut paths = group.paths();
+    let Some((_, own)) = paths.iter_mut().find(|(key, _)| key == UNIFIED) else { return Ok(None) };
+    let control = format!("{own}/cgroup.subtree_control");
+    if std::fs::read_to_string(&control).at("read", &control)?.trim().is_empty() {
+        return Ok(None);
+    }
+    let path = format!("/proc/{pid}/cgroup");
+    let lines = std::fs::read_to_string(&path).at("read", &path)?;
+    let hierarchies = crate::cgroup::Hierarchies::discover()?;
+    let (Some(hierarchy), Some(shown)) = (hierarchies.unified(), lines.lines().find_map(|line| line.strip_prefix("0::"))) else {
+        return Ok(None);
+    };
+    let inits = format!("{}{shown}", hierarchy.mount_point);
+    if !inits.starts_with(&format!("{own}/")) {
+        return Ok(None);
+    }
+    *own = inits;
+    // `..` in it, or a directory that has gone, is the end of it here.
+    Cgroup::open(&paths).map(Some)
 }
 
 /// The container's cgroups, with those that are asked for below them in their places.
