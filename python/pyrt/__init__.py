@@ -7,6 +7,7 @@ the twin under TYPE_CHECKING tells type checkers the same.
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from pyrt import aio as aio
     from pyrt._native import __version__ as __version__
     from pyrt.capabilities import Capability as Capability
     from pyrt.causes import Cause as Cause
@@ -81,11 +82,13 @@ _MODULES = {
     "system_calls": ("SystemCall",),
     "view": ("HostView",),
 }
+_SUBMODULES = ("aio",)
 _MODULE_OF = {name: module for module, names in _MODULES.items() for name in names}
 
 __all__ = [
     "run",
     "Popen",
+    "aio",
     "kill_all",
     "CompletedProcess",
     "Cause",
@@ -125,6 +128,9 @@ __all__ = [
 
 
 def __getattr__(name: str) -> object:
+    if name in _SUBMODULES:
+        # The import itself sets the name here.
+        return getattr(__import__(f"pyrt.{name}"), name)
     module = _MODULE_OF.get(name)
     if module is None:
         raise AttributeError(f"module 'pyrt' has no attribute {name!r}")

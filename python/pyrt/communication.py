@@ -108,10 +108,16 @@ def deadline_after(timeout: float | None) -> float | None:
 
 
 def text_mode(text: bool | None, encoding: str | None, errors: str | None, universal_newlines: bool | None) -> str | None:
-    """The encoding of a text stream, None for bytes. universal_newlines is text's other name, and may not contradict it."""
+    """The encoding of a text stream, None for bytes. universal_newlines is text's other name, and may not contradict it.
+
+    Raises LookupError for an encoding that there is not.
+    """
     if text is not None and universal_newlines is not None and bool(text) is not bool(universal_newlines):
         raise ValueError("text= and universal_newlines= are the same, and contradict each other")
-    return (encoding or TEXT_ENCODING) if text or encoding or errors or universal_newlines else None
+    if not (text or encoding or errors or universal_newlines):
+        return None
+    "".encode(encoding or TEXT_ENCODING)
+    return encoding or TEXT_ENCODING
 
 
 def input_bytes(input: "str | bytes", encoding: str | None, errors: str) -> bytes:

@@ -36,7 +36,7 @@ def run(
     plan = container.plan_exec(
         _native.json_dumps(config).encode(), ignore_paused=options.get("ignore_paused", False), preserve_fds=len(pass_fds)
     )
-    return complete(communication, config, lambda stdio: Launch(plan, stdio, pass_fds))
+    return complete(communication, words, Launch(plan, communication.stdio(), pass_fds))
 
 
 def process_with(process: "dict[str, Any]", args: list[str], *, terminal: bool = False, env: "Iterable[tuple[str, str]]" = ()) -> None:

@@ -115,6 +115,10 @@ class Launch(Owned):
                     elif not (calls.serve(ready) if calls is not None and descriptor == listener else self.serve(exchange, descriptor)):
                         poller.unregister(descriptor)
                         open_descriptors -= 1
+                        if descriptor == self.stdio.stdin:
+                            self.stdio.close_stdin()
+                    if exchange.ended_by is not None and not ended:
+                        self.process.kill()
         returncode = self.wait(exchange, exchange.deadline)
         if returncode is not None:
             drain(exchange)
@@ -138,32 +142,31 @@ class Launch(Owned):
     def keep_bounds(self, exchange: "Exchange", deadline: float | None) -> float | None:
         """End everything inside where the exchange says so. Returns the seconds that one may wait, None for ever."""
         now = time.monotonic()
-        if exchange.cpu_look is not None and exchange.cpu_look <= now:
-            assert self._cgroup is not None, "a launch without a cgroup has no bound on processor time"
-            used = self._cgroup.usage()["cpu_usec"]
-            assert used is not None, "a launch whose cgroup does not count has no bound on processor time"
-            if exchange.cpu_used(used, now):
-                self.process.kill()
+        if self.spent(exchange, now):
+            self.process.kill()
         return exchange.patience(now, deadline)
+
+    def spent(self, exchange: "Exchange", now: float) -> bool:
+        """Look at the processor time, where it is bounded and time to look. Returns whether all was used just now."""
+        if exchange.cpu_look is None or exchange.cpu_look > now:
+            return False
+        assert self._cgroup is not None, "a launch without a cgroup has no bound on processor time"
+        used = self._cgroup.usage()["cpu_usec"]
+        assert used is not None, "a launch whose cgroup does not count has no bound on processor time"
+        return exchange.cpu_used(used, now)
 
     def counts_processor_time(self) -> bool:
         """Whether a cgroup of its own counts what everything inside has used."""
         return self._cgroup is not None and self._cgroup.usage()["cpu_usec"] is not None
 
     def serve(self, exchange: "Exchange", descriptor: int) -> bool:
-        """Read or write once, without blocking. Returns whether the descriptor is wanted further."""
+        """Read or write once. Returns whether the descriptor is wanted further; a stdin that is not is the driver's to close."""
         if descriptor != self.stdio.stdin:
-            more = exchange.feed(descriptor, os.read(descriptor, CHUNK))
-            if exchange.ended_by == "OUTPUT":
-                self.process.kill()
-            return more
+            return exchange.feed(descriptor, os.read(descriptor, CHUNK))
         try:
-            more = exchange.sent(os.write(descriptor, exchange.outgoing()))
+            return exchange.sent(os.write(descriptor, exchange.outgoing()))
         except BrokenPipeError:
-            more = exchange.refused()
-        if not more:
-            self.stdio.close_stdin()
-        return more
+            return exchange.refused()
 
     def usage(self) -> "Usage":
         """What it has used so far; max_rss_bytes once it has ended."""

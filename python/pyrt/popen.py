@@ -186,21 +186,21 @@ class Popen(Owned, Generic[Output]):
         self._service = None
         self.returncode: int | None = None
         configuration = configure(command_words(args), options, function="Popen")
-        plan = configuration.plan()
         self.args: list[str] = configuration.config["process"]["args"]
         self._exchange = Exchange(bounds=configuration.bounds)
-        self._launch = launch_container(configuration, plan, Stdio(stdin, stdout, stderr))
+        self._launch = launch_container(configuration, lambda: Stdio(stdin, stdout, stderr))
         self._exchange.filtered = self._launch.filtered
         self._own()
         try:
             self.pid = self._launch.process.pid
             stdio = self._launch.stdio
-            self.stdin = self._file(stdio.stdin, "w", bufsize)
-            stdio.stdin = None
-            self.stdout = self._file(stdio.stdout, "r", bufsize)
-            stdio.stdout = None
-            self.stderr = self._file(stdio.stderr, "r", bufsize)
-            stdio.stderr = None
+            # A file closes its descriptor, also where it cannot be made: nobody else may.
+            stdin, stdio.stdin = stdio.stdin, None
+            self.stdin = self._file(stdin, "w", bufsize)
+            stdout, stdio.stdout = stdio.stdout, None
+            self.stdout = self._file(stdout, "r", bufsize)
+            stderr, stdio.stderr = stdio.stderr, None
+            self.stderr = self._file(stderr, "r", bufsize)
             if (calls := self._launch.calls) is not None:
                 from pyrt.system_calls import Service
 

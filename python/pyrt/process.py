@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
     from typing_extensions import Unpack
 
-    from pyrt import _native
     from pyrt.configuration import Configuration
     from pyrt.exchange import Bounds
     from pyrt.options import ContainerOptions, StrPath
@@ -182,17 +181,12 @@ def run(  # noqa: F811 - the overloads are above
         check=check,
     )
     configuration = configure(command_words(args), options)
-    plan = configuration.plan()
-    return complete(
-        communication, configuration.config, lambda stdio: launch_container(configuration, plan, stdio), bounds=configuration.bounds
-    )
+    launch = launch_container(configuration, communication.stdio)
+    return complete(communication, configuration.config["process"]["args"], launch, bounds=configuration.bounds)
 
 
-def complete(
-    communication: Communication, config: "dict[str, Any]", launch_with: "Callable[[Stdio], Launch]", *, bounds: "Bounds" = UNBOUNDED
-) -> "CompletedProcess[Any]":
-    """What `run` and `Container.exec` share: launch what config describes, feed it, wait for it."""
-    launch = launch_with(communication.stdio())
+def complete(communication: Communication, args: list[str], launch: Launch, *, bounds: "Bounds" = UNBOUNDED) -> "CompletedProcess[Any]":
+    """What `run` and `Container.exec` share: feed what was launched, and wait for it. The launch is this function's from now on."""
     try:
         stdio = launch.stdio
         exchange = communication.exchange(stdio, bounds, filtered=launch.filtered)
@@ -203,14 +197,19 @@ def complete(
     except BaseException:
         launch.close()
         raise
-    return communication.completed(config["process"]["args"], returncode, exchange, output, usage, launch.warnings)
+    return communication.completed(args, returncode, exchange, output, usage, launch.warnings)
 
 
-def launch_container(configuration: "Configuration", plan: "_native.LaunchPlan", stdio: "Stdio") -> Launch:
-    """Launch what was planned; the error for a program that is not there says where the host has it. stdio is the launch's from now on."""
+def launch_container(configuration: "Configuration", stdio: "Callable[[], Stdio]") -> Launch:
+    """Plan and launch what is configured; the error for a program that is not there says where the host has it.
+
+    stdio is called once that is planned, and what it returns is the launch's. The plan is dropped: it is larger than all else.
+    """
+    plan = configuration.plan()
+    hooks = configuration.hooks(plan)
     host_view = configuration.host_view
     try:
-        launch = Launch(plan, stdio, configuration.pass_fds, configuration.hooks(plan), configuration.handlers)
+        launch = Launch(plan, stdio(), configuration.pass_fds, hooks, configuration.handlers)
     except FileNotFoundError as error:
         from pyrt.errors import MissingExecutable
 

@@ -91,3 +91,8 @@ class Stdio:
         if self.stderr is not None:
             descriptor, self.stderr = self.stderr, None
             os.close(descriptor)
+
+    def __del__(self) -> None:
+        # A signal handler's exception may come between its making and the first look of whoever is to close it.
+        self.close_inside()
+        self.close()

@@ -152,8 +152,8 @@ def test_an_exception_at_any_moment_of_a_launch_leaves_nothing(handler: None) ->
     interrupted = 0
     for step in range(40):
         # From before the clone to after the start: half a millisecond to twenty.
-        signal.setitimer(signal.ITIMER_REAL, 0.0005 * (step + 1))
         try:
+            signal.setitimer(signal.ITIMER_REAL, 0.0005 * (step + 1))
             pyrt.run(["sleep", "0.05"])
         except Interrupted:
             interrupted += 1

@@ -277,6 +277,7 @@ def test_a_user_namespace_maps_the_ids_that_are_said(rootfs: Path) -> None:
         ({"input": b""}, TypeError, "Popen() takes no input: communicate(input) takes it"),
         ({"nonsense": 1}, TypeError, "Popen() got an unexpected keyword argument 'nonsense'"),
         ({"text": True, "universal_newlines": False}, ValueError, "text= and universal_newlines= are the same"),
+        ({"encoding": "no-such", "stdout": pyrt.PIPE}, LookupError, "unknown encoding: no-such"),
         ({"cpu_time": "1"}, TypeError, "cpu_time is str, not a number of seconds"),
         ({"cpu_time": 0}, ValueError, "cpu_time 0 is not a number of seconds above 0"),
         ({"max_output": 1.5}, TypeError, "max_output: a size is an int"),

@@ -50,12 +50,13 @@ def twin() -> dict[str, str]:
 
 
 def test_the_twin_for_type_checkers_agrees_with_what_is_resolved() -> None:
-    assert twin() == {name: f"pyrt.{module}" for name, module in pyrt._MODULE_OF.items()}
+    submodules = dict.fromkeys(pyrt._SUBMODULES, "pyrt")
+    assert twin() == {name: f"pyrt.{module}" for name, module in pyrt._MODULE_OF.items()} | submodules
 
 
 def test_all_is_every_public_name_once() -> None:
     assert len(pyrt.__all__) == len(set(pyrt.__all__))
-    assert set(pyrt.__all__) == set(pyrt._MODULE_OF)
+    assert set(pyrt.__all__) == set(pyrt._MODULE_OF) | set(pyrt._SUBMODULES)
     assert set(LIBRARY) <= set(pyrt.__all__)
 
 
