@@ -6,6 +6,7 @@ of the process, which are there as long as any container of a loop is. `exchange
 
 import asyncio
 import os
+import select
 import time
 from concurrent.futures import ThreadPoolExecutor
 from select import POLLIN
@@ -154,10 +155,14 @@ class Running:
     def _answer(self, listener: int) -> None:
         """One system call of on_syscall. The handler runs in the loop, and holds it up for as long."""
         assert self.launch.calls is not None, "watched only where there is somebody to answer"
-        try:
-            more = self.launch.calls.serve(POLLIN)
-        except BlockingIOError:
+        poller = select.poll()
+        poller.register(listener, POLLIN)
+        # Readable, or the last process that could ask is gone: the loop does not say which, and a read would block then.
+        ready = dict(poller.poll(0)).get(listener)
+        if ready is None:
             return
+        try:
+            more = self.launch.calls.serve(ready)
         except BaseException as error:
             self._failed = error
             more = False

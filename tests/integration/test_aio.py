@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import gc
 import os
 import signal
@@ -79,6 +80,25 @@ def test_many_containers_run_at_once_in_one_loop_with_two_threads_beside() -> No
     most, codes = loop(work())
     assert most <= before + 2
     assert codes == {5}
+
+
+def test_system_calls_are_decided_in_the_loop_and_what_a_handler_raises_comes_out() -> None:
+    names: list[str] = []
+
+    def refuse(call: pyrt.SystemCall) -> Any:
+        names.append(call.name)
+        return call.error(errno.EXDEV)
+
+    def fail(call: pyrt.SystemCall) -> Any:
+        raise LookupError(call.name)
+
+    script = ["sh", "-c", "mkdir /tmp/x || exit 9"]
+    calls = ("mkdir", "mkdirat")
+    done = loop(pyrt.aio.run(script, stderr=pyrt.PIPE, on_syscall=dict.fromkeys(calls, refuse)))
+    assert (done.returncode, names[0] in calls) == (9, True)
+    assert b"cross-device link" in done.stderr
+    with pytest.raises(LookupError, match="mkdir"):
+        loop(pyrt.aio.run(script, on_syscall=dict.fromkeys(calls, fail)))
 
 
 def test_a_process_talks_by_streams() -> None:
