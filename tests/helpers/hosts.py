@@ -21,7 +21,8 @@ import pytest
 CONTROLLERS = ("cpu", "cpuset", "io", "memory", "pids")
 NAMESPACES = ("cgroup", "ipc", "mnt", "net", "pid", "time", "user", "uts")
 ENGINES = ("podman", "containerd", "dockerd", "conmon")
-PROGRAMS = ("bwrap", "crun", "debootstrap", "runc", "unshare", "nsenter", "losetup", "mkfs.ext4", "strace", "ps", *ENGINES)
+TOOLS = ("bwrap", "unshare", "nsenter", "losetup", "mkfs.ext4", "strace", "ps", "ip", "apparmor_parser")
+PROGRAMS = ("crun", "debootstrap", "runc", *TOOLS, *ENGINES)
 KERNELS = ((6, 1), (6, 5), (6, 15))
 """Versions that brought something which pyrt uses where it can: offsets of time namespaces, idmapped tmpfs, PIDFD_GET_INFO."""
 
@@ -85,6 +86,10 @@ def mount_works() -> bool:
     return done.returncode == 0
 
 
+def _module(parameter: str) -> bool:
+    return Path(parameter).exists() and Path(parameter).read_text().strip() == "Y"
+
+
 def swap_accounting() -> bool:
     """cgroup v1 has a file for it in its root; cgroup v2 has none there, and always accounts."""
     memory = cgroup_mounts().v1.get("memory")
@@ -96,6 +101,9 @@ FACTS: dict[str, Callable[[], bool]] = {
     "mounts": mount_works,
     "busybox": Path("/bin/busybox").exists,
     "two processors": lambda: len(os.sched_getaffinity(0)) > 1,
+    "AppArmor": lambda: _module("/sys/module/apparmor/parameters/enabled"),
+    "no AppArmor": lambda: not _module("/sys/module/apparmor/parameters/enabled"),
+    "no SELinux": lambda: not Path("/sys/fs/selinux/enforce").exists(),
     "loop device": Path("/dev/loop-control").exists,
     "cgroup2": lambda: cgroup_mounts().cgroup2 is not None,
     "cgroup v1": lambda: bool(cgroup_mounts().v1),

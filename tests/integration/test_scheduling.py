@@ -20,6 +20,7 @@ import pyrt
 from helpers import engine
 from helpers.bundles import Bundle
 from helpers.commands import Command
+from helpers.hosts import requires
 from helpers.proc import held
 
 needs_nice = pytest.mark.skipif("CAP_SYS_NICE" not in held(), reason="CAP_SYS_NICE is missing")
@@ -166,3 +167,35 @@ def test_a_wrong_value_is_refused_with_its_place(
 ) -> None:
     bundle.spec[part][field] = value
     assert engine.refused(engine.run(command, bundle, "true")).startswith(f"config.json: {text}")
+
+
+@requires("two processors")
+@pytest.mark.parametrize(
+    ("affinity", "allowed"),
+    [({"initial": "0"}, "0"), ({"final": "0,1"}, "0-1"), ({"initial": "0", "final": "1"}, "1")],
+    ids=str,
+)
+def test_what_exec_runs_has_the_cpu_affinity_and_the_program_has_not(
+    runtime: pyrt.Runtime, bundle: Bundle, affinity: dict[str, str], allowed: str
+) -> None:
+    bundle.process["execCPUAffinity"] = affinity
+    container = runtime.create("scheduled", bundle=bundle.args("sleep", "1000").path)
+    try:
+        container.start()
+        done = container.exec(["grep", "Cpus_allowed_list", "/proc/self/status"], capture_output=True, text=True)
+        assert container.pid
+        assert os.sched_getaffinity(container.pid) == os.sched_getaffinity(0)
+    finally:
+        container.delete(force=True)
+    assert done.stdout.split() == ["Cpus_allowed_list:", allowed]
+
+
+def test_an_affinity_to_cpus_that_are_not_there_is_named(runtime: pyrt.Runtime, bundle: Bundle) -> None:
+    bundle.process["execCPUAffinity"] = {"final": "1000"}
+    container = runtime.create("scheduled", bundle=bundle.args("sleep", "1000").path)
+    try:
+        container.start()
+        with pytest.raises(pyrt.Error, match=r"set the CPU affinity: invalid argument \(EINVAL\); no CPU of it is there"):
+            container.exec(["true"])
+    finally:
+        container.delete(force=True)

@@ -148,6 +148,8 @@ fn hint(operation: &str, errno: Errno) -> Option<&'static str> {
         ("map the ids of", Errno::EINVAL, "a file system there does not support idmapped mounts (mount_setattr(2))"),
         ("map the ids of", Errno::EPERM, "it is mapped already, or the caller lacks CAP_SYS_ADMIN over its file system"),
         ("copy up", Errno::ENOSPC, "the tmpfs is smaller than what is in the directory: see its size= and nr_inodes="),
+        ("set the AppArmor profile", Errno::ENOENT, "no such profile is loaded: see apparmor_parser(8)"),
+        ("set the CPU affinity", Errno::EINVAL, "no CPU of it is there and allowed by the cpuset"),
         ("load the seccomp filter", Errno::EACCES, "without process.noNewPrivileges it needs CAP_SYS_ADMIN, which the caller lacks"),
         ("load the seccomp filter", Errno::EBUSY, "a seccomp listener is set for pyrt itself already, and the kernel takes one"),
         ("load the seccomp filter", Errno::EINVAL, "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV needs Linux 5.19"),

@@ -20,6 +20,23 @@ pub struct HostFacts {
     /// What the caller's bounding set holds.
     pub bounding: CapabilitySet,
     pub hierarchies: Hierarchies,
+    pub modules: SecurityModules,
+}
+
+/// Which of the Linux security modules that config.json knows are enabled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct SecurityModules {
+    pub apparmor: bool,
+    pub selinux: bool,
+}
+
+impl SecurityModules {
+    fn found() -> Self {
+        SecurityModules {
+            apparmor: std::fs::read("/sys/module/apparmor/parameters/enabled").is_ok_and(|said| said.starts_with(b"Y")),
+            selinux: std::path::Path::new("/sys/fs/selinux/enforce").exists(),
+        }
+    }
 }
 
 impl HostFacts {
@@ -44,6 +61,7 @@ impl HostFacts {
             capabilities: CapabilitySet(sys::permitted_capabilities()),
             bounding: CapabilitySet(sys::bounding_capabilities()),
             hierarchies: Hierarchies::discover()?,
+            modules: SecurityModules::found(),
         })
     }
 

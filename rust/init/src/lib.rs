@@ -29,8 +29,8 @@ pub const SOCKET_FD: i32 = 3;
 /// The most descriptors that one launch can hand over (the kernel's SCM_MAX_FD).
 pub const MAX_FDS: usize = 253;
 
-/// The most NUMA nodes that a kernel can have (MAX_NUMNODES).
-pub const NODES_MAX: usize = 1024;
+/// Of a mask of NUMA nodes (MAX_NUMNODES of a kernel) or CPUs (cpu_set_t of the C library).
+pub const MASK_BITS: usize = 1024;
 
 /// `Step::Meet`: what the caller does meanwhile.
 pub mod meet {

@@ -132,6 +132,10 @@ steps! {
     57 Personality { persona: u64 }
     /// keyctl(2): a session keyring that is nobody else's, and leave the caller's.
     58 Keyring { name: &'a CStr }
+    /// sched_setaffinity(2); `cpus`: a bit mask.
+    59 Affinity { cpus: Words<'a> }
+    /// Write an attribute of this process below the verified /proc: the security label of its next execve.
+    60 Label { attribute: &'a CStr, value: &'a CStr }
     49 Directory { path: &'a CStr }
     /// Find the program now, so that a missing one fails `create`.
     50 Find { candidates: List<'a> }

@@ -75,15 +75,9 @@ fn platform(spec: &Spec) -> Result<()> {
 /// Known fields that this version cannot honour: refused by name, never ignored.
 fn not_yet(spec: &Spec) -> Result<()> {
     let linux = spec.linux().as_ref();
-    let process = spec.process().as_ref();
-    let filled = |text: Option<&String>| text.is_some_and(|text| !text.is_empty());
     let fields = [
         ("linux.intelRdt", linux.is_some_and(|linux| linux.intel_rdt().is_some())),
         ("linux.netDevices", linux.is_some_and(|linux| linux.net_devices().as_ref().is_some_and(|map| !map.is_empty()))),
-        ("linux.mountLabel", linux.is_some_and(|linux| filled(linux.mount_label().as_ref()))),
-        ("process.apparmorProfile", process.is_some_and(|process| filled(process.apparmor_profile().as_ref()))),
-        ("process.selinuxLabel", process.is_some_and(|process| filled(process.selinux_label().as_ref()))),
-        ("process.execCPUAffinity", process.is_some_and(|process| process.exec_cpu_affinity().is_some())),
     ];
     match fields.iter().find(|(_, there)| *there) {
         Some((name, _)) => Err(Error {

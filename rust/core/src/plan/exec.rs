@@ -7,7 +7,7 @@ use pyrt_init::{Step, NO_FD};
 
 use super::builder::{Builder, Handed};
 use super::namespaces::Namespaces;
-use super::{process, LaunchPlan, Options};
+use super::{labels, process, scheduling, LaunchPlan, Options};
 use crate::error::{Error, Result};
 use crate::host::HostFacts;
 use crate::oci::Config;
@@ -40,6 +40,8 @@ impl LaunchPlan {
         let spaces = Namespaces::entered(joined.namespaces);
         let terminal = config.spec.process().as_ref().and_then(|process| process.terminal()).unwrap_or(false);
         steps.stdio();
+        let affinity = config.spec.process().as_ref().and_then(|process| process.exec_cpu_affinity().clone()).unwrap_or_default();
+        scheduling::affinity(&mut steps, affinity.initial().as_deref(), "process.execCPUAffinity.initial")?;
         for number in 0..joined.tasks {
             let fd = steps.hand(Handed::Tasks(number));
             steps.push(Step::JoinTasks { fd });
@@ -61,6 +63,8 @@ impl LaunchPlan {
         steps.push(Step::Fork { flags: 0, cgroup });
         // Before the process is in the cgroup, cgroup2 with nsdelegate refuses its namespace's member (ENOENT).
         enter(&mut steps, joined.namespaces & late);
+        scheduling::affinity(&mut steps, affinity.cpu_affinity_final().as_deref(), "process.execCPUAffinity.final")?;
+        labels::process(&mut steps, &config.spec, facts)?;
         if terminal {
             process::terminal(&mut steps, &config.spec, false)?;
         }

@@ -1,6 +1,6 @@
 //! Config + host facts -> launch plan. Pure: nothing here opens anything, so none of it needs root to be tested.
 //!
-//! `builder` collects steps · `namespaces` · `root` (what becomes /) · `mounts` · `mount_options` · `idmap` · `devices` · `process` · `seccomp` ·
+//! `builder` collects steps · `namespaces` · `root` (what becomes /) · `mounts` · `mount_options` · `idmap` · `labels` · `devices` · `process` · `seccomp` ·
 //! `exec` (into a container that exists) · `hooks` · `describe` (a step and a failed call in words).
 
 mod builder;
@@ -9,6 +9,7 @@ mod devices;
 mod exec;
 mod hooks;
 mod idmap;
+mod labels;
 mod mount_options;
 mod mounts;
 mod namespaces;
@@ -142,6 +143,7 @@ impl LaunchPlan {
             process::terminal(&mut steps, &config.spec, true)?;
         }
         hooks::before_pivot(&mut steps, &config.spec, spaces.new_mount())?;
+        labels::process(&mut steps, &config.spec, facts)?;
         if spaces.new_mount() {
             root::enter(&mut steps, &config.spec, &options)?;
         }

@@ -10,7 +10,7 @@ use super::builder::{text, Builder, Handed, Strings};
 use super::idmap::{self, IdMapped};
 use super::mount_options::{MountOptions, MOUNT_ATTR_ATIME, MOUNT_ATTR_NODEV, MOUNT_ATTR_NOEXEC, MOUNT_ATTR_NOSUID};
 use super::namespaces::Namespaces;
-use super::Options;
+use super::{labels, Options};
 use crate::cgroup::{CgroupPlan, Mode, UNIFIED};
 use crate::error::{Error, Result};
 use crate::host::HostFacts;
@@ -51,9 +51,13 @@ pub fn build(
     facts: &HostFacts,
     cgroup: Option<&CgroupPlan>,
 ) -> Result<()> {
+    let label = labels::mount_option(spec, facts)?;
     for (index, mount) in spec.mounts().iter().flatten().enumerate() {
         let at = format!("mounts[{index}]");
-        let wanted = Wanted::new(mount, options, spec, spaces, at)?;
+        let mut wanted = Wanted::new(mount, options, spec, spaces, at)?;
+        if !wanted.options.bind && labels::takes_mount_option(wanted.kind) {
+            wanted.options.data.extend(label.clone());
+        }
         match wanted.kind {
             _ if wanted.options.bind => wanted.bind(steps, spaces)?,
             "cgroup" => wanted.cgroup(steps, spaces, facts, cgroup)?,

@@ -5,7 +5,7 @@ use oci_spec::runtime::{
     IOPriorityClass, LinuxIOPriority, LinuxMemoryPolicy, LinuxPersonality, LinuxPersonalityDomain, LinuxSchedulerFlag,
     LinuxSchedulerPolicy, MemoryPolicyFlagType, MemoryPolicyModeType, Scheduler, Spec,
 };
-use pyrt_init::{Step, NODES_MAX};
+use pyrt_init::{Step, MASK_BITS};
 
 use super::builder::{Builder, Numbers};
 use crate::error::{Error, Result};
@@ -14,11 +14,27 @@ use crate::error::{Error, Result};
 pub fn build(steps: &mut Builder, spec: &Spec) -> Result<()> {
     if let Some(process) = spec.process() {
         process.io_priority().as_ref().map_or(Ok(()), |priority| io_priority(steps, priority))?;
+        // It is of what `exec` runs; what is wrong with it is told now.
+        let affinity = process.exec_cpu_affinity().clone().unwrap_or_default();
+        cpus(affinity.initial().as_deref(), "process.execCPUAffinity.initial")?;
+        cpus(affinity.cpu_affinity_final().as_deref(), "process.execCPUAffinity.final")?;
         process.scheduler().as_ref().map_or(Ok(()), |wanted| scheduler(steps, wanted))?;
     }
     let Some(linux) = spec.linux() else { return Ok(()) };
     linux.memory_policy().as_ref().map_or(Ok(()), |policy| memory_policy(steps, policy))?;
     linux.personality().as_ref().map_or(Ok(()), |wanted| personality(steps, wanted))
+}
+
+/// The CPUs that the process may run on from here on.
+pub fn affinity(steps: &mut Builder, list: Option<&str>, at: &str) -> Result<()> {
+    if let Some(mask) = cpus(list, at)? {
+        steps.push(Step::Affinity { cpus: mask.into_iter().collect::<Numbers>().words() });
+    }
+    Ok(())
+}
+
+fn cpus(list: Option<&str>, at: &str) -> Result<Option<[u64; MASK_BITS / 64]>> {
+    list.filter(|list| !list.is_empty()).map(|list| mask(list, "CPU", at)).transpose()
 }
 
 fn io_priority(steps: &mut Builder, wanted: &LinuxIOPriority) -> Result<()> {
@@ -105,7 +121,7 @@ fn memory_policy(steps: &mut Builder, wanted: &LinuxMemoryPolicy) -> Result<()> 
             }
     });
     let at = "linux.memoryPolicy.nodes";
-    let mask = nodes(wanted.nodes().as_deref().unwrap_or_default(), at)?;
+    let mask = mask(wanted.nodes().as_deref().unwrap_or_default(), "node", at)?;
     let (none, mode_name) = (mask.iter().all(|word| *word == 0), wanted.mode());
     // set_mempolicy(2): two modes take no nodes, the others at least one; an empty set for MPOL_PREFERRED means the local node.
     match mode_name {
@@ -122,17 +138,17 @@ fn memory_policy(steps: &mut Builder, wanted: &LinuxMemoryPolicy) -> Result<()> 
 }
 
 /// cpuset(7), "List format": numbers and ranges, `0-3,7`.
-fn nodes(list: &str, at: &str) -> Result<[u64; NODES_MAX / 64]> {
-    let mut mask = [0; NODES_MAX / 64];
+fn mask(list: &str, what: &str, at: &str) -> Result<[u64; MASK_BITS / 64]> {
+    let mut mask = [0; MASK_BITS / 64];
     for part in list.split(',').map(str::trim).filter(|part| !part.is_empty()) {
         let (first, last) = part.split_once('-').unwrap_or((part, part));
         let (Ok(first), Ok(last)) = (first.parse::<usize>(), last.parse::<usize>()) else {
-            return Err(Error::spec(at, format!("{part:?} is neither a node nor a range such as 0-3")));
+            return Err(Error::spec(at, format!("{part:?} is neither a {what} nor a range such as 0-3")));
         };
-        if first > last || last >= NODES_MAX {
-            return Err(Error::spec(at, format!("{part:?} is not a range of nodes below {NODES_MAX}")));
+        if first > last || last >= MASK_BITS {
+            return Err(Error::spec(at, format!("{part:?} is not a range of {what}s below {MASK_BITS}")));
         }
-        (first..=last).for_each(|node| mask[node / 64] |= 1 << (node % 64));
+        (first..=last).for_each(|number| mask[number / 64] |= 1 << (number % 64));
     }
     Ok(mask)
 }

@@ -9,6 +9,7 @@ use serde_json::{json, Value};
 use super::*;
 use crate::cgroup::Hierarchies;
 use crate::error::Kind;
+use crate::host::SecurityModules;
 use crate::oci::CapabilitySet;
 
 fn facts() -> HostFacts {
@@ -22,6 +23,7 @@ fn facts() -> HostFacts {
             &[("/sys/fs/cgroup/memory", &["memory"]), ("/sys/fs/cgroup/pids", &["pids"])],
             false,
         ),
+        modules: SecurityModules::default(),
     }
 }
 

@@ -1,10 +1,13 @@
 //! Who the program is: user, groups, capabilities. The order is capabilities(7)'s: what needs a right comes before it is given up.
 
+use core::ffi::CStr;
+
 use linux_raw_sys::errno::EINVAL;
-use linux_raw_sys::general::{__NR_setgroups, CAP_KILL, CAP_LAST_CAP};
+use linux_raw_sys::general::{__NR_setgroups, CAP_KILL, CAP_LAST_CAP, O_WRONLY, RESOLVE_BENEATH, RESOLVE_NO_MAGICLINKS, RESOLVE_NO_XDEV};
 use pyrt_init::Words;
 
 use crate::sys::{self, refused, Capabilities, Result};
+use crate::Init;
 
 /// NGROUPS_MAX is 65,536; a process with more than this many is a mistake in its configuration.
 const GROUPS_MAX: usize = 4096;
@@ -80,6 +83,15 @@ fn set_groups(groups: Words<'_>) -> Result<()> {
         count += 1;
     }
     sys::setgroups(&list[..count])
+}
+
+/// Through the procfs that was verified before anything of the container was mounted, and nothing mounted over a part of it (CVE-2019-16884,
+/// CVE-2025-52881). `self` is its one symbolic link.
+pub fn label(init: &Init, attribute: &CStr, value: &CStr) -> Result<()> {
+    let file = sys::openat2(init.proc, attribute, O_WRONLY, RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS | RESOLVE_NO_XDEV)?;
+    let result = sys::write(file, value.to_bytes()).map(drop);
+    sys::close(file);
+    result
 }
 
 /// A PID 1 that stays keeps one right: to signal a child that has another user.

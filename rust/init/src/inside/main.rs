@@ -148,6 +148,8 @@ impl Init {
             }),
             Step::MemoryPolicy { mode, nodes } => scheduling::memory_policy(mode, nodes),
             Step::Personality { persona } => sys::personality(persona),
+            Step::Affinity { cpus } => scheduling::affinity(cpus),
+            Step::Label { attribute, value } => identity::label(self, attribute, value),
             Step::Keyring { name } => keyring::join(name),
             Step::Umask { mask } => sys::umask(mask),
             Step::NoNewPrivileges {} => sys::no_new_privileges(),

@@ -606,6 +606,10 @@ pub fn set_mempolicy(mode: u64, nodes: &[u64]) -> Result<()> {
     call!(__NR_set_mempolicy, mode, nodes.as_ptr(), nodes.len() * 64 + 1).map(drop)
 }
 
+pub fn sched_setaffinity(cpus: &[u64]) -> Result<()> {
+    call!(__NR_sched_setaffinity, 0, size_of_val(cpus), cpus.as_ptr()).map(drop)
+}
+
 pub fn personality(persona: u64) -> Result<()> {
     call!(__NR_personality, persona).map(drop)
 }
