@@ -86,6 +86,11 @@ def mount_works() -> bool:
     return done.returncode == 0
 
 
+def veth_works() -> bool:
+    line = ["unshare", "--net", "ip", "link", "add", "veth0", "type", "veth", "peer", "name", "veth1"]
+    return shutil.which("ip") is not None and subprocess.run(line, capture_output=True, check=False).returncode == 0
+
+
 def _module(parameter: str) -> bool:
     return Path(parameter).exists() and Path(parameter).read_text().strip() == "Y"
 
@@ -104,6 +109,7 @@ FACTS: dict[str, Callable[[], bool]] = {
     "AppArmor": lambda: _module("/sys/module/apparmor/parameters/enabled"),
     "no AppArmor": lambda: not _module("/sys/module/apparmor/parameters/enabled"),
     "no SELinux": lambda: not Path("/sys/fs/selinux/enforce").exists(),
+    "veth": veth_works,
     "loop device": Path("/dev/loop-control").exists,
     "cgroup2": lambda: cgroup_mounts().cgroup2 is not None,
     "cgroup v1": lambda: bool(cgroup_mounts().v1),

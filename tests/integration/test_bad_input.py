@@ -145,7 +145,6 @@ WRONG: list[tuple[tuple[str | int, ...], object, str, str]] = [
     (("linux", "cgroupsPath"), "/a/../../b", "linux.cgroupsPath", "has a component that is no name"),
     (("linux", "resources"), {"memory": {"limit": "1G"}}, "linux.resources.memory.limit", "expected i64"),
     (("linux", "intelRdt"), {"closID": "x"}, "linux.intelRdt", "this version of pyrt cannot honour it"),
-    (("linux", "netDevices"), {"eth0": {}}, "linux.netDevices", "this version of pyrt cannot honour it"),
     (("process", "execCPUAffinity"), {"initial": "9-1"}, "process.execCPUAffinity.initial", '"9-1" is not a range of CPUs below 1024'),
     (("process", "execCPUAffinity"), {"final": "1024"}, "process.execCPUAffinity.final", '"1024" is not a range of CPUs below 1024'),
     (("vm",), {"kernel": {"path": "/kernel"}}, "vm", "is for another platform than Linux"),

@@ -18,7 +18,7 @@ from helpers.commands import Command
 from helpers.hosts import requires
 
 PROFILE = "pyrt-test"
-RULES = f"profile {PROFILE} flags=(attach_disconnected, mediate_deleted) {{ file, deny /tmp/denied w, capability, network, signal, }}\n"
+RULES = f"profile {PROFILE} flags=(attach_disconnected, mediate_deleted) {{ file, deny /dev/shm/denied w, capability, network, signal, }}\n"
 SECURITY = Path("/sys/kernel/security")
 needs_apparmor = requires("AppArmor", "apparmor_parser")
 
@@ -41,9 +41,9 @@ def profile() -> Iterator[str]:
 @pytest.mark.parametrize("no_new_privileges", [False, True])
 def test_the_program_runs_under_the_apparmor_profile(command: Command, bundle: Bundle, profile: str, no_new_privileges: bool) -> None:
     bundle.process.update(apparmorProfile=profile, noNewPrivileges=no_new_privileges)
-    done = engine.shell(command, bundle, "cat /proc/self/attr/apparmor/current; echo > /tmp/denied")
+    done = engine.shell(command, bundle, "cat /proc/self/attr/apparmor/current; echo > /dev/shm/denied")
     assert done.stdout == f"{profile} (enforce)\n"
-    assert "can't create /tmp/denied: Permission denied" in done.stderr
+    assert "can't create /dev/shm/denied: Permission denied" in done.stderr
 
 
 @needs_apparmor

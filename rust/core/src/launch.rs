@@ -17,6 +17,7 @@ use crate::cgroup::Cgroup;
 use crate::conversation;
 use crate::error::{Context, Error, Kind, Result};
 use crate::hooks;
+use crate::netlink::Moved;
 use crate::plan::{Handed, HookStage, LaunchPlan, Overlay, StatusFile};
 use crate::process::{Given, Lifetime, Process};
 use crate::seccomp::Answerer;
@@ -134,6 +135,8 @@ struct Launch<'a> {
     /// A mount that was asked for without a container.
     mount: Option<OwnedFd>,
     watched: Option<Watched>,
+    /// Network devices that are inside.
+    moved: Option<Moved>,
     /// What hooks read that init runs, not yet written.
     states: Vec<(StatusFile, OwnedFd)>,
     /// What they wrote.
@@ -161,6 +164,7 @@ impl<'a> Launch<'a> {
             child: None,
             terminal: None,
             mount: None,
+            moved: None,
             watched: None,
             listener: None,
             states: Vec::new(),
@@ -320,6 +324,10 @@ impl<'a> Launch<'a> {
                     self.listener(fd)?;
                     conversation::go(self.socket())?;
                 }
+                kind::NETWORK => {
+                    self.network(fd)?;
+                    conversation::go(self.socket())?;
+                }
                 kind::STARTED => return Ok(Reached::Started),
                 kind::FAILED => return Err(self.failure(message)),
                 // PID 1 that stays reports the end after the start, never before it.
@@ -460,8 +468,20 @@ impl<'a> Launch<'a> {
         Process::new(pid, pidfd, socket, cgroup.map(Arc::new), Given { terminal, listener }, Lifetime { owner, _watched: watched })
     }
 
+    /// Init has a network namespace: config.json's devices move there.
+    fn network(&mut self, socket: Option<OwnedFd>) -> Result<()> {
+        let Some(socket) = socket else { return Err(Error::system("take over the netlink socket", None, Errno::EPROTO)) };
+        let path = format!("/proc/{}/ns/net", self.pid());
+        let namespace = std::fs::File::open(&path).at("open namespace", &path)?;
+        self.moved.insert(Moved::new(socket)).bring(namespace.as_fd(), &self.plan.net_devices)
+    }
+
     /// Nothing stays: the first error is the one that counts.
     fn undo(mut self, error: Error) -> Error {
+        // While init keeps their namespace: the kernel would end those that are not hardware together with it.
+        if let Some(moved) = self.moved.take() {
+            moved.back();
+        }
         if let Some((_, pidfd)) = self.child.take() {
             let _ = sys::pidfd_send_signal(pidfd.as_fd(), libc::SIGKILL);
             while !matches!(crate::process::wait_readable(pidfd.as_fd(), None), Ok(true)) {}

@@ -33,6 +33,8 @@ pub mod kind {
     pub const FORGET: u32 = 12;
     /// The seccomp filter is loaded, and its listener comes along; the answer is one `GO`.
     pub const LISTENER: u32 = 13;
+    /// A netlink socket comes along; the answer is one `GO`.
+    pub const NETWORK: u32 = 15;
     /// Caller to init: go on.
     pub const GO: u32 = 9;
 }

@@ -95,6 +95,8 @@ steps! {
     25 Sysctl { path: &'a CStr, value: &'a CStr }
     26 Hostname { name: &'a CStr }
     27 Domainname { name: &'a CStr }
+    /// Hand a netlink socket of the network namespace to the caller, and wait until it has moved devices there.
+    61 Network {}
     /// Bring `lo` up.
     28 Loopback {}
     /// Run a hook and wait for it: `state` is its stdin, `output` where it writes, else to the container's own. Its program: by path, and

@@ -75,10 +75,7 @@ fn platform(spec: &Spec) -> Result<()> {
 /// Known fields that this version cannot honour: refused by name, never ignored.
 fn not_yet(spec: &Spec) -> Result<()> {
     let linux = spec.linux().as_ref();
-    let fields = [
-        ("linux.intelRdt", linux.is_some_and(|linux| linux.intel_rdt().is_some())),
-        ("linux.netDevices", linux.is_some_and(|linux| linux.net_devices().as_ref().is_some_and(|map| !map.is_empty()))),
-    ];
+    let fields = [("linux.intelRdt", linux.is_some_and(|linux| linux.intel_rdt().is_some()))];
     match fields.iter().find(|(_, there)| *there) {
         Some((name, _)) => Err(Error {
             json_path: Some((*name).to_owned()),

@@ -152,6 +152,7 @@ fn words_of(step: &Step<'_>) -> (String, Option<String>) {
         Step::Sysctl { path, .. } => ("set kernel parameter".to_owned(), Some(format!("/proc/{}", shown(path)))),
         Step::Hostname { .. } => only("set hostname"),
         Step::Domainname { .. } => only("set domainname"),
+        Step::Network {} => only("open a netlink socket"),
         Step::Loopback {} => only("bring lo up"),
         Step::Hook { path, .. } => on("run hook", path),
         Step::Pivot {} => only("pivot_root"),

@@ -75,6 +75,7 @@ impl LaunchPlan {
             own_pid_namespace: spaces.own_pid(),
             maps: None,
             offsets: None,
+            net_devices: Vec::new(),
             steps,
             rootfs: options.bundle.clone(),
             options,

@@ -1,6 +1,6 @@
 //! Config + host facts -> launch plan. Pure: nothing here opens anything, so none of it needs root to be tested.
 //!
-//! `builder` collects steps · `namespaces` · `root` (what becomes /) · `mounts` · `mount_options` · `idmap` · `labels` · `devices` · `process` · `seccomp` ·
+//! `builder` collects steps · `namespaces` · `root` (what becomes /) · `mounts` · `mount_options` · `idmap` · `labels` · `netdevices` · `devices` · `process` · `seccomp` ·
 //! `exec` (into a container that exists) · `hooks` · `describe` (a step and a failed call in words).
 
 mod builder;
@@ -13,6 +13,7 @@ mod labels;
 mod mount_options;
 mod mounts;
 mod namespaces;
+mod netdevices;
 mod process;
 mod root;
 mod scheduling;
@@ -28,6 +29,7 @@ pub use exec::Joined;
 pub use hooks::HookStage;
 pub(crate) use idmap::{IdMapped, Mapping};
 pub use namespaces::{IdMap, Offsets};
+pub(crate) use netdevices::NetDevice;
 pub(crate) use root::{escaped, SCRATCH_SIZE};
 
 use oci_spec::runtime::Spec;
@@ -103,6 +105,7 @@ pub struct LaunchPlan {
     pub(crate) forks: bool,
     pub(crate) maps: Option<IdMap>,
     pub(crate) offsets: Option<Offsets>,
+    pub(crate) net_devices: Vec<NetDevice>,
     pub rootfs: PathBuf,
     pub terminal: bool,
     /// Of what the program's seccomp filter asks.
@@ -130,6 +133,7 @@ impl LaunchPlan {
         }
         steps.stdio();
         spaces.enter(&mut steps, cgroup.as_ref())?;
+        let net_devices = netdevices::build(&mut steps, &config.spec, &spaces)?;
         spaces.settle(&mut steps, &config.spec)?;
         let terminal = config.spec.process().as_ref().and_then(|process| process.terminal()).unwrap_or(false);
         // A given mount namespace is taken as it is: its root, and nothing mounted in it.
@@ -154,6 +158,7 @@ impl LaunchPlan {
             own_pid_namespace: spaces.own_pid(),
             maps: spaces.into_maps(),
             offsets: Offsets::new(&config.spec)?,
+            net_devices,
             steps,
             options,
             config,
@@ -221,6 +226,7 @@ impl LaunchPlan {
             own_pid_namespace: spaces.own_pid(),
             maps: spaces.into_maps(),
             offsets: Offsets::new(&config.spec)?,
+            net_devices: Vec::new(),
             steps,
             options,
             config,

@@ -115,6 +115,11 @@ impl Namespaces {
         self.new & libc::CLONE_NEWNET as u64 != 0
     }
 
+    /// New or given: not the caller's.
+    pub fn own_network(&self) -> bool {
+        self.new_network() || self.gives(libc::CLONE_NEWNET as u64)
+    }
+
     pub fn new_ipc(&self) -> bool {
         self.new & libc::CLONE_NEWIPC as u64 != 0
     }

@@ -115,6 +115,7 @@ impl Init {
             Step::Sysctl { path, value } => namespaces::sysctl(self, path, value),
             Step::Hostname { name } => sys::sethostname(name),
             Step::Domainname { name } => sys::setdomainname(name),
+            Step::Network {} => namespaces::network(self),
             Step::Loopback {} => sys::loopback_up(),
             Step::Hook { path, program, by_path, arguments, environment, state, output, timeout } => hook::run(hook::Hook {
                 path,

@@ -67,6 +67,17 @@ pub fn detach() -> Result<()> {
     }
 }
 
+/// Hands out a socket of this network namespace, through which the caller moves devices into it.
+pub fn network(init: &Init) -> Result<()> {
+    let socket = sys::netlink_socket()?;
+    sys::send(init.socket, Message { kind: kind::NETWORK, ..Message::default() }, Some(socket))?;
+    sys::close(socket);
+    match sys::receive(init.socket)? {
+        Some(Message { kind: kind::GO, .. }) => Ok(()),
+        _ => sys::exit(crate::FAILED_STATUS),
+    }
+}
+
 /// Writes a value below /proc/sys, through the procfs that was verified before anything of the container was mounted (CVE-2025-52881).
 pub fn sysctl(init: &Init, path: &CStr, value: &CStr) -> Result<()> {
     let file = sys::openat2(init.proc, path, O_WRONLY, RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_XDEV)?;

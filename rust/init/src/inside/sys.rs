@@ -758,6 +758,14 @@ pub fn controlling_terminal(fd: i32) -> Result<()> {
     call!(__NR_ioctl, fd, TIOCSCTTY, 0).map(drop)
 }
 
+/// One for rtnetlink(7) in the network namespace that this process is in.
+pub fn netlink_socket() -> Result<i32> {
+    const AF_NETLINK: u32 = 16;
+    const SOCK_RAW_CLOEXEC: u32 = 3 | O_CLOEXEC;
+    const NETLINK_ROUTE: u32 = 0;
+    call!(__NR_socket, AF_NETLINK, SOCK_RAW_CLOEXEC, NETLINK_ROUTE).map(|fd| fd as i32)
+}
+
 /// The flags of `lo` gain IFF_UP.
 pub fn loopback_up() -> Result<()> {
     const AF_INET: u32 = 2;
