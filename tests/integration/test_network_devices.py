@@ -1,6 +1,5 @@
 """linux.netDevices: devices of the host move into the container, are renamed, keep their addresses, and are up (config-linux.md).
 
-
 One end of a veth(4) pair moves; the other stays, and tells whether the first is still there.
 """
 
