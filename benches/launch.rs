@@ -19,8 +19,10 @@ fn plan(bundle: &Bundle, form: Form, overlay: Overlay) -> Result<LaunchPlan> {
         form,
         overlay,
         view: None,
+        seccomp: None,
         cgroup: Some(format!("/pyrt/bench-{}", std::process::id())),
         pivot: true,
+        new_keyring: true,
         preserve_fds: 0,
         env: Vec::new(),
         waits_for_start: false,
@@ -31,7 +33,7 @@ fn plan(bundle: &Bundle, form: Form, overlay: Overlay) -> Result<LaunchPlan> {
 
 fn once(plan: &LaunchPlan, null: &File) -> Result<()> {
     let stdio = [null.as_fd(); 3];
-    let process = launch(plan, &Lent { stdio, start_socket: None, console_socket: None, kept: &[] })?;
+    let process = launch(plan, &Lent { stdio, start_socket: None, console_socket: None, kept: &[], entered: None })?;
     while !matches!(process.wait_readable(None), Ok(true)) {}
     let ended = process.finish()?;
     if let Some(cgroup) = &process.cgroup {
