@@ -218,9 +218,11 @@ class Container:
         stdio: tuple[int, int, int],
         console_socket: int | None = None,
         pass_fds: Sequence[int] = ...,
+        notify_socket: str | None = None,
     ) -> Container:
         """Reserve the plan's id, and launch as `LaunchPlan.launch`. config: what the plan was made of. Returns when init waits for `start`,
-        or, where the plan does not, when the program runs and poststart hooks have run. Raises AlreadyExists too."""
+        or, where the plan does not, when the program runs and poststart hooks have run. notify_socket: that of a service manager, for a
+        config that mounts PATH/notify. Raises AlreadyExists too."""
     @property
     def id(self) -> str: ...
     @property
@@ -247,8 +249,10 @@ class Container:
     def cgroup(self) -> Cgroup | None: ...
     def update(self, resources: Mapping[str, Any]) -> None:
         """New limits, `resources` is the spec's linux.resources; what it leaves unset stays. InvalidState when it has ended, HostError."""
-    def start(self) -> None:
-        """Returns when the program was executed and the poststart hooks are done."""
+    def start(self, notify_socket: str | None = None) -> None:
+        """Returns when the program was executed and the poststart hooks are done; with notify_socket when it was ready, or has ended."""
+    def wait_ready(self) -> None:
+        """Wait until one that did not wait for `start` is ready, or has ended, where notify_socket was given. Ctrl-C interrupts it."""
     def kill(self, signal: int, all: bool) -> None: ...
     def pause(self) -> None: ...
     def resume(self) -> None: ...

@@ -114,13 +114,19 @@ class Container:
             raise InvalidState(f"no descriptor for container {self.id}: it was deleted, or another process created it")
         return process.fileno()
 
-    def start(self) -> None:
+    def start(self, *, notify_socket: str | None = None) -> None:
         """Let the program of a created container run. Returns when it was executed and the poststart hooks are done.
+
+        notify_socket: as for ``Runtime.create``, which was given it too; then this returns when the container said READY=1, or has ended.
 
         Raises InvalidState unless the status is created. A poststart hook that fails ends and deletes the container, as the
         runtime-spec's lifecycle has it.
         """
-        self._native.start()
+        self._native.start(notify_socket)
+
+    def wait_ready(self) -> None:
+        """Wait until one that was created with start and notify_socket has said READY=1, or has ended. Returns at once for others."""
+        self._native.wait_ready()
 
     def wait(self, timeout: float | None = None) -> int | None:
         """Wait until it has ended; return the exit status, or minus the signal.

@@ -60,6 +60,7 @@ class Runtime:
         pivot: bool = True,
         new_keyring: bool = True,
         cgroups: bool = True,
+        notify_socket: str | None = None,
         **options: "Unpack[ContainerOptions]",
     ) -> Container:
         """Create a container whose program waits for ``Container.start``, and is PID 1 when it runs (runtime-spec, "Create").
@@ -71,7 +72,8 @@ class Runtime:
         start: execute the program at once, without waiting for ``start``. attached: the caller holds the terminal, by
         ``Container.foreground``. stdio: descriptors that become 0, 1, 2. console_socket: a connected Unix socket that gets the terminal.
         pivot: False for a root that pivot_root(2) refuses (an initramfs). new_keyring: False to keep the caller's session keyring
-        (session-keyring(7)). cgroups: False to join none.
+        (session-keyring(7)). cgroups: False to join none. notify_socket: $NOTIFY_SOCKET of a
+        service manager (sd_notify(3)): the container gets a socket of its own as its $NOTIFY_SOCKET, whose READY=1 ``start`` waits for.
 
         On failure nothing is left. Raises SpecError, AlreadyExists, HostError, PermissionDenied, MissingExecutable, Error.
         """
@@ -81,6 +83,11 @@ class Runtime:
             source = _from_bundle(options["bundle"] or ".", config)
         else:
             source = _from_options(id, args, options, terminal=console_socket is not None or attached)
+        if notify_socket is not None:
+            from pyrt import notify
+
+            source.config = notify.with_socket(source.config, f"{self._root}/{id}/notify")
+            append_env = [*append_env, notify.VARIABLE]
         plan = _native.plan(
             source.config,
             bundle=source.bundle,
@@ -99,7 +106,15 @@ class Runtime:
             waits_for_start=not start,
         )
         _check_terminal(plan, attached, console_socket)
-        native = _native.Container.create(self._root, plan, source.config, stdio=stdio, console_socket=console_socket, pass_fds=pass_fds)
+        native = _native.Container.create(
+            self._root,
+            plan,
+            source.config,
+            stdio=stdio,
+            console_socket=console_socket,
+            pass_fds=pass_fds,
+            notify_socket=notify_socket,
+        )
         container = Container(native, terminal=plan.terminal)
         container.warnings += plan.warnings
         return container

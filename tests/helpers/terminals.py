@@ -12,7 +12,6 @@ import select
 import socket
 import struct
 import termios
-import time
 from pathlib import Path
 from types import TracebackType
 
@@ -47,17 +46,25 @@ class Pty:
         self.said = read_until(self.master, wanted, self.said)
         return self.said
 
+    def until_more(self) -> bytes:
+        """Read until anything more was said; everything that was said so far."""
+        self.said += _read(self.master, "anything more", self.said)
+        return self.said
+
     def is_raw(self) -> bool:
         return not termios.tcgetattr(self.slave)[LFLAG] & (termios.ECHO | termios.ICANON | termios.ISIG)
 
 
 def read_until(descriptor: int, wanted: bytes, said: bytes = b"") -> bytes:
-    deadline = time.monotonic() + WAIT_SECONDS
     while wanted not in said:
-        ready, _, _ = select.select([descriptor], [], [], max(0.0, deadline - time.monotonic()))
-        assert ready, f"never said {wanted!r}, only {said!r}"
-        said += os.read(descriptor, 4096)
+        said += _read(descriptor, repr(wanted), said)
     return said
+
+
+def _read(descriptor: int, wanted: str, said: bytes) -> bytes:
+    ready, _, _ = select.select([descriptor], [], [], WAIT_SECONDS)
+    assert ready, f"never said {wanted}, only {said!r}"
+    return os.read(descriptor, 4096)
 
 
 class Console:

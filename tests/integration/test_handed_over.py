@@ -87,3 +87,21 @@ def test_the_pidfd_socket_gets_a_pidfd_of_the_init(command: Command, bundle: Bun
     finally:
         os.close(pidfd)
     command("delete", "--force", "pidfd").ok()
+
+
+def test_the_pidfd_socket_of_exec_gets_a_pidfd_of_the_command(command: Command, bundle: Bundle, tmp_path: Path) -> None:
+    command("run", "--detach", "--bundle", bundle.args("sleep", "100").path, "pidfd").ok()
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(tmp_path / "socket"))
+        listener.listen()
+        pid_file = tmp_path / "pid"
+        command("exec", "--detach", "--pidfd-socket", tmp_path / "socket", "--pid-file", pid_file, "pidfd", "sleep", "100").ok()
+        connection, _ = listener.accept()
+        with connection:
+            message, (pidfd,), _, _ = socket.recv_fds(connection, 64, 1)
+    try:
+        info = dict(line.split(":", 1) for line in Path(f"/proc/self/fdinfo/{pidfd}").read_text().splitlines())
+    finally:
+        os.close(pidfd)
+    assert (message, int(info["Pid"])) == (b"setns", int(pid_file.read_text()))
+    command("delete", "--force", "pidfd").ok()

@@ -59,7 +59,7 @@ def _execute(line: "Line", settings: "Globals") -> int:
         if pid_file is not None:
             write_pid_file(pid_file, process.pid)
         if pidfd_socket is not None:
-            send_descriptor(pidfd_socket, process.fileno())
+            send_descriptor(pidfd_socket, process.fileno(), b"setns")
         if detach:
             return 0
         status = process.foreground(terminal=terminal and console_socket is None)

@@ -45,6 +45,7 @@ def run(line: "Line", settings: "Globals") -> int:
         signals.hold()
     container = _make(line, settings, start=True, attached=not detach)
     if detach:
+        container.wait_ready()
         return 0
     try:
         status = container.foreground()
@@ -80,6 +81,7 @@ def _make(line: "Line", settings: "Globals", *, start: bool, attached: bool) -> 
         pivot=not options.flag("no_pivot"),
         new_keyring=not options.flag("no_new_keyring"),
         cgroups=settings.cgroup_manager != "disabled",
+        notify_socket=settings.notify_socket,
     )
     _warn(container, settings)
     try:
@@ -87,7 +89,7 @@ def _make(line: "Line", settings: "Globals", *, start: bool, attached: bool) -> 
         if pid_file is not None:
             write_pid_file(pid_file, container.init_pid)
         if pidfd_socket is not None:
-            send_descriptor(pidfd_socket, container.fileno())
+            send_descriptor(pidfd_socket, container.fileno(), b"standard")
     except BaseException:
         warned = len(container.warnings)
         container.delete(force=True)
@@ -168,12 +170,12 @@ def connect(path: str | None) -> "_socket.socket | None":
     return connection
 
 
-def send_descriptor(connection: "_socket.socket", descriptor: int) -> None:
+def send_descriptor(connection: "_socket.socket", descriptor: int, kind: bytes) -> None:
+    """kind: runc's message, which is that of its init: "standard" for the container's own, "setns" for `exec`'s."""
     import _socket
 
-    # runc's message is the kind of its init: "standard" is the container's own.
     rights = (_socket.SOL_SOCKET, _socket.SCM_RIGHTS, descriptor.to_bytes(4, sys.byteorder))
     try:
-        connection.sendmsg([b"standard"], [rights])
+        connection.sendmsg([kind], [rights])
     except OSError as error:
         raise from_os_error("send pidfd", error) from error

@@ -51,6 +51,11 @@ class Globals:
         named = self._line.settings.text("cgroup_manager")
         return named or ("systemd" if self._line.settings.flag("systemd_cgroup") else "cgroupfs")
 
+    @property
+    def notify_socket(self) -> str | None:
+        """Where a service manager wants to hear that its service is ready (sd_notify(3))."""
+        return posix.environ.get(b"NOTIFY_SOCKET", b"").decode("utf-8", "surrogateescape") or None
+
     def runtime(self) -> "Runtime":
         from pyrt.runtime import Runtime
 

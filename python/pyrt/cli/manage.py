@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 def start(line: "Line", settings: "Globals") -> int:
     container = settings.container(line.arguments[0])
-    container.start()
+    container.start(notify_socket=settings.notify_socket)
     return _warn(container, settings)
 
 

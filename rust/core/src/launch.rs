@@ -465,7 +465,14 @@ impl<'a> Launch<'a> {
         // Only a PID 1 that stays has more to say.
         let socket = socket.filter(|_| matches!(reached, Reached::Started));
         let owner = plan.options.end_with_caller.then(std::process::id);
-        Process::new(pid, pidfd, socket, cgroup.map(Arc::new), Given { terminal, listener }, Lifetime { owner, _watched: watched })
+        Process::new(
+            pid,
+            pidfd,
+            socket,
+            cgroup.map(Arc::new),
+            Given { terminal, listener, notify: None },
+            Lifetime { owner, _watched: watched },
+        )
     }
 
     /// Init has a network namespace: config.json's devices move there.

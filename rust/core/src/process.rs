@@ -11,6 +11,7 @@ use pyrt_init::{kind, Message, MESSAGE_SIZE};
 
 use crate::cgroup::Cgroup;
 use crate::error::{Context, Error, Result};
+use crate::notify::Relay;
 use crate::sys::{self, Ending};
 use crate::watcher::Watched;
 
@@ -36,13 +37,15 @@ pub struct Process {
     lifetime: Lifetime,
 }
 
-/// What init gave for whoever asks for it.
+/// What there is for whoever asks for it.
 #[derive(Debug, Default)]
 pub struct Given {
     /// The pty's master.
     pub terminal: Option<OwnedFd>,
     /// The seccomp filter's, where the caller answers it itself.
     pub listener: Option<OwnedFd>,
+    /// What hears that it is ready.
+    pub notify: Option<Relay>,
 }
 
 /// What ends it.
@@ -73,6 +76,15 @@ impl Process {
     /// The listener of its seccomp filter, where the caller is the one who answers: once.
     pub fn take_listener(&self) -> Option<OwnedFd> {
         self.given.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).listener.take()
+    }
+
+    pub(crate) fn set_notify(&self, relay: Option<Relay>) {
+        self.given.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).notify = relay;
+    }
+
+    /// What passes its READY=1 on, once, where that is wanted.
+    pub fn take_notify(&self) -> Option<Relay> {
+        self.given.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).notify.take()
     }
 
     pub fn ended(&self) -> Option<Ended> {

@@ -1,6 +1,6 @@
 //! The caller as a foreground command: signals that reach it go to the container, and with a terminal its input, output and size are relayed.
 
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
@@ -11,6 +11,7 @@ use nix::sys::termios::{cfmakeraw, tcgetattr, tcsetattr, SetArg, Termios};
 use nix::unistd::{read, write};
 
 use crate::error::{Context, Result};
+use crate::notify::Relay as Relaying;
 use crate::process::Process;
 use crate::sys;
 
@@ -29,6 +30,7 @@ pub fn foreground(process: &Process, terminal: bool, deadline: Option<Instant>) 
         Some(master) => Some(Relay::new(master)?),
         None => None,
     };
+    let mut notify = process.take_notify();
     loop {
         let left = deadline.map(|at| at.saturating_duration_since(Instant::now()));
         if left == Some(Duration::ZERO) {
@@ -36,29 +38,38 @@ pub fn foreground(process: &Process, terminal: bool, deadline: Option<Instant>) 
         }
         let timeout = left.map_or(PollTimeout::NONE, |time| PollTimeout::try_from(time.as_millis() + 1).unwrap_or(PollTimeout::MAX));
         let mut fds = vec![PollFd::new(process.pidfd(), PollFlags::POLLIN), PollFd::new(signals.fd.as_fd(), PollFlags::POLLIN)];
-        if let Some(relay) = &relay {
-            fds.push(PollFd::new(relay.master.as_fd(), PollFlags::POLLIN));
-            if relay.input {
-                fds.push(PollFd::new(relay.stdin(), PollFlags::POLLIN));
-            }
-        }
+        let mut add = |fd, events| {
+            fds.push(PollFd::new(fd, events));
+            fds.len() - 1
+        };
+        let saying = notify.as_ref().map(|notify| add(notify.as_fd(), PollFlags::POLLIN));
+        let other_side = relay.as_ref().map(|relay| add(relay.master.as_fd(), relay.wanted()));
+        let stdin = relay.as_ref().filter(|relay| relay.wants_input()).map(|relay| add(relay.stdin(), PollFlags::POLLIN));
         match poll(&mut fds, timeout) {
             Err(Errno::EINTR) => continue,
             other => other.op("wait for the container")?,
         };
-        let ready: Vec<bool> = fds.iter().map(|fd| fd.any().unwrap_or(false)).collect();
-        if ready[1] {
+        let ready: Vec<PollFlags> = fds.iter().map(|fd| fd.revents().unwrap_or(PollFlags::empty())).collect();
+        let at = |place: Option<usize>| place.map_or(PollFlags::empty(), |place| ready[place]);
+        if !ready[1].is_empty() {
             signals.forward(process, relay.as_ref())?;
         }
+        if !at(saying).is_empty() && notify.as_ref().map_or(Ok(false), Relaying::is_ready)? {
+            // This process is the service's main one, and stays: nobody has to wait until that was seen.
+            notify.take().map_or(Ok(()), |notify| notify.tell(std::process::id() as i32))?;
+        }
         if let Some(relay) = &mut relay {
-            if ready[2] {
+            if at(other_side).contains(PollFlags::POLLOUT) {
+                relay.flush()?;
+            }
+            if at(other_side).intersects(!PollFlags::POLLOUT) {
                 relay.output()?;
             }
-            if ready.get(3) == Some(&true) {
+            if !at(stdin).is_empty() {
                 relay.input()?;
             }
         }
-        if ready[0] {
+        if !ready[0].is_empty() {
             if let Some(relay) = &mut relay {
                 // What it wrote before it ended is still in the pty.
                 while relay.output()? {}
@@ -110,10 +121,15 @@ impl Drop for Signals {
 /// Between our own stdin and stdout and the pty's master.
 struct Relay {
     master: OwnedFd,
+    /// The container's side, held open: while nobody else does, poll(2) would return at once and for ever.
+    _peer: Option<OwnedFd>,
     /// Our terminal's settings, to be set back.
     before: Option<Termios>,
     /// Whether stdin may still say something.
     input: bool,
+    /// What stdin said and the pty has no room for yet. Waiting for room here would be a deadlock where the program waits for its output
+    /// to be read.
+    pending: Vec<u8>,
 }
 
 impl Relay {
@@ -126,7 +142,9 @@ impl Relay {
             tcsetattr(stdin, SetArg::TCSANOW, &raw).op("put the terminal into raw mode")?;
         }
         nix::fcntl::fcntl(&master, nix::fcntl::FcntlArg::F_SETFL(nix::fcntl::OFlag::O_NONBLOCK)).op("set the pty non-blocking")?;
-        let relay = Relay { master, before, input: true };
+        // Where it cannot be had, the container is ending.
+        let peer = sys::terminal_peer(master.as_fd()).ok();
+        let relay = Relay { master, _peer: peer, before, input: true, pending: Vec::new() };
         relay.size();
         Ok(relay)
     }
@@ -140,7 +158,18 @@ impl Relay {
         sys::copy_terminal_size(self.stdin(), self.master.as_fd());
     }
 
-    /// From the pty to stdout: whether there was something. EIO says that nobody holds the other side any more.
+    fn wanted(&self) -> PollFlags {
+        match self.pending.is_empty() {
+            true => PollFlags::POLLIN,
+            false => PollFlags::POLLIN | PollFlags::POLLOUT,
+        }
+    }
+
+    fn wants_input(&self) -> bool {
+        self.input && self.pending.is_empty()
+    }
+
+    /// From the pty to stdout: whether there was something.
     fn output(&mut self) -> Result<bool> {
         let mut bytes = [0; CHUNK];
         match read(&self.master, &mut bytes) {
@@ -155,17 +184,30 @@ impl Relay {
         match read(self.stdin(), &mut bytes) {
             Ok(0) => {
                 self.input = false;
-                write_all(self.master.as_fd(), &[END_OF_INPUT]).op("write to the pty")
+                self.pending.push(END_OF_INPUT);
             }
-            Ok(count) => write_all(self.master.as_fd(), &bytes[..count]).op("write to the pty"),
+            Ok(count) => self.pending.extend_from_slice(&bytes[..count]),
             // Our own terminal is gone.
-            Err(Errno::EIO) => {
-                self.input = false;
-                Ok(())
-            }
-            Err(Errno::EINTR | Errno::EAGAIN) => Ok(()),
-            Err(errno) => Err(errno).op("read from stdin"),
+            Err(Errno::EIO) => self.input = false,
+            Err(Errno::EINTR | Errno::EAGAIN) => {}
+            Err(errno) => return Err(errno).op("read from stdin"),
         }
+        self.flush()
+    }
+
+    /// To the pty what it has room for.
+    fn flush(&mut self) -> Result<()> {
+        while !self.pending.is_empty() {
+            match write(&self.master, &self.pending) {
+                Ok(count) => drop(self.pending.drain(..count)),
+                Err(Errno::EINTR) => {}
+                Err(Errno::EAGAIN) => break,
+                // The container's side is closed: it has ended, which the pidfd tells.
+                Err(Errno::EIO) => self.pending.clear(),
+                Err(errno) => return Err(errno).op("write to the pty"),
+            }
+        }
+        Ok(())
     }
 }
 
@@ -190,8 +232,6 @@ fn write_all(fd: BorrowedFd<'_>, mut bytes: &[u8]) -> std::result::Result<(), Er
                     Err(errno) => return Err(errno),
                 }
             }
-            // The container's side is closed: it has ended, which the pidfd tells.
-            Err(Errno::EIO) if fd.as_raw_fd() != 1 => return Ok(()),
             Err(errno) => return Err(errno),
         }
     }

@@ -43,7 +43,8 @@ impl Container {
     }
 
     #[staticmethod]
-    #[pyo3(signature = (root, plan, config, *, stdio, console_socket = None, pass_fds = vec![]))]
+    #[pyo3(signature = (root, plan, config, *, stdio, console_socket = None, pass_fds = vec![], notify_socket = None))]
+    #[allow(clippy::too_many_arguments)] // Keywords in Python.
     fn create(
         py: Python<'_>,
         root: PathBuf,
@@ -52,6 +53,7 @@ impl Container {
         stdio: [RawFd; 3],
         console_socket: Option<RawFd>,
         pass_fds: Vec<RawFd>,
+        notify_socket: Option<PathBuf>,
     ) -> PyResult<Self> {
         let made = py.detach(|| {
             let lent = Lent {
@@ -62,7 +64,7 @@ impl Container {
                 entered: None,
             };
             let plan = plan.core();
-            Core::create(Directory::new(&root, &plan.options.id)?, plan, config, &lent)
+            Core::create(Directory::new(&root, &plan.options.id)?, plan, config, &lent, notify_socket.as_deref())
         });
         Ok(Container(made.map_err(Raised::from)?))
     }
@@ -134,8 +136,16 @@ impl Container {
         Ok(self.0.cgroup().map_err(Raised::from)?.map(Cgroup))
     }
 
-    fn start(&self, py: Python<'_>) -> PyResult<()> {
-        Ok(py.detach(|| self.0.start(interrupted))?)
+    #[pyo3(signature = (notify_socket = None))]
+    fn start(&self, py: Python<'_>, notify_socket: Option<PathBuf>) -> PyResult<()> {
+        Ok(py.detach(|| self.0.start(notify_socket.as_deref(), interrupted))?)
+    }
+
+    fn wait_ready(&self, py: Python<'_>) -> PyResult<()> {
+        let Some((process, relay)) = self.0.process().and_then(|process| process.take_notify().map(|relay| (process, relay))) else {
+            return Ok(());
+        };
+        Ok(py.detach(|| relay.run(process.pidfd(), process.pid, interrupted))?)
     }
 
     fn kill(&self, py: Python<'_>, signal: i32, all: bool) -> PyResult<()> {

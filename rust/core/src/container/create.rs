@@ -1,6 +1,7 @@
 //! Creation with state on disk: what `delete --force` needs is written before anything is made, and all is undone on failure.
 
 use std::os::fd::AsFd;
+use std::path::Path;
 use std::sync::{Arc, Mutex, OnceLock};
 
 use serde_json::value::RawValue;
@@ -9,15 +10,17 @@ use super::state::Beginning;
 use super::{boot_id, Container, Directory, Init, Launched, Lock, State};
 use crate::error::{Error, Kind, Result};
 use crate::launch::{launch, Lent};
+use crate::notify::{self, Relay};
 use crate::plan::LaunchPlan;
 use crate::process::Process;
 
 impl Container {
     /// Create the container that `plan` describes, from the bytes of `config`. Where the plan does not wait for `start`, the program runs,
-    /// and poststart hooks have run, when this returns. `lent.start_socket` is made here.
+    /// and poststart hooks have run, when this returns. `lent.start_socket` is made here. `notify`: the service manager's socket, for a
+    /// config that mounts the directory `Directory::notify`.
     ///
     /// Errors: `AlreadyExists`, and all that a launch says; nothing is left then.
-    pub fn create(directory: Directory, plan: &LaunchPlan, config: &[u8], lent: &Lent<'_>) -> Result<Self> {
+    pub fn create(directory: Directory, plan: &LaunchPlan, config: &[u8], lent: &Lent<'_>, notify: Option<&Path>) -> Result<Self> {
         let waits = plan.options.waits_for_start;
         let config = std::str::from_utf8(config).ok().and_then(|text| RawValue::from_string(text.to_owned()).ok());
         let state = State::new(Beginning {
@@ -33,7 +36,7 @@ impl Container {
             config: config.ok_or_else(|| Error::spec("(file)", "not JSON"))?,
         });
         let lock = directory.create()?;
-        let launched = launch_with_state(&directory, &lock, plan, lent, &state);
+        let launched = launch_with_state(&directory, &lock, plan, lent, &state, notify);
         let launched = launched.inspect_err(|_| {
             // The first error is the one that counts.
             let _ = directory.remove();
@@ -48,8 +51,18 @@ impl Container {
     }
 }
 
-fn launch_with_state(directory: &Directory, lock: &Lock, plan: &LaunchPlan, lent: &Lent<'_>, state: &State) -> Result<Arc<Process>> {
+fn launch_with_state(
+    directory: &Directory,
+    lock: &Lock,
+    plan: &LaunchPlan,
+    lent: &Lent<'_>,
+    state: &State,
+    notify: Option<&Path>,
+) -> Result<Arc<Process>> {
     directory.begin(&plan.cgroup.as_ref().map(|group| group.paths()).unwrap_or_default(), state)?;
+    notify.map_or(Ok(()), |_| notify::make_directory(&directory.notify()))?;
+    // Where there is a `start`, that listens.
+    let relay = notify.filter(|_| !plan.options.waits_for_start).map(|host| Relay::new(&directory.notify(), host)).transpose()?;
     let socket = directory.start_socket();
     let process = launch(plan, &Lent { start_socket: plan.options.waits_for_start.then_some(socket.as_path()), ..*lent })?;
     if let Err(error) = directory.set_init(lock.as_fd(), Init { pid: process.pid, start_time: process.start_time }) {
@@ -59,9 +72,10 @@ fn launch_with_state(directory: &Directory, lock: &Lock, plan: &LaunchPlan, lent
         }
         return Err(error);
     }
+    process.set_notify(relay);
     Ok(Arc::new(process))
 }
 
-fn text(path: &std::path::Path, what: &str) -> Result<String> {
+fn text(path: &Path, what: &str) -> Result<String> {
     path.to_str().map(str::to_owned).ok_or_else(|| Error::new(Kind::Spec, format!("{what} {} is not UTF-8", path.display())))
 }

@@ -116,6 +116,11 @@ impl Directory {
         self.path.join("start.sock")
     }
 
+    /// What the container sees as /run/notify, where it was created for a service manager.
+    pub fn notify(&self) -> PathBuf {
+        self.path.join("notify")
+    }
+
     /// Reserve the id, and take its lock. Errors: `AlreadyExists`, and `NotFound` where it was deleted in the same moment.
     pub fn create(&self) -> Result<Lock> {
         let operation = "create state directory";
@@ -302,6 +307,9 @@ impl Directory {
     fn unlink(&self, name: &OsStr) -> Result<()> {
         match fs::remove_file(self.path.join(name)) {
             Err(error) if is_missing(&error) => Ok(()),
+            Err(error) if error.kind() == ErrorKind::IsADirectory => {
+                fs::remove_dir_all(self.path.join(name)).at("remove state of container", self.path.join(name).to_string_lossy())
+            }
             removed => removed.at("remove state of container", self.path.join(name).to_string_lossy()),
         }
     }

@@ -25,6 +25,7 @@ use crate::cgroup::{Cgroup, Usage};
 use crate::error::{Context, Error, Kind, Result};
 use crate::hooks::{run_all, run_stage};
 use crate::host::HostFacts;
+use crate::notify::Relay;
 use crate::oci::{Config, LinuxResources};
 use crate::plan::HookStage;
 use crate::process::{self, Process};
@@ -153,17 +154,32 @@ impl Container {
 
     /// Let the program of a created container run. Returns when it was executed and the poststart hooks are done.
     ///
-    /// A poststart hook that fails ends and deletes the container (runtime-spec, "Lifecycle"). `interrupted`: as `Directory::lock` has it.
-    pub fn start<E: From<Error>>(&self, interrupted: impl FnMut() -> std::result::Result<(), E>) -> std::result::Result<(), E> {
-        let lock = self.directory.lock(interrupted)?;
+    /// A poststart hook that fails ends and deletes the container (runtime-spec, "Lifecycle"). `notify`: the socket of a service manager,
+    /// which hears when the container is ready; then this returns after that, or at the container's end. `interrupted`: as
+    /// `Directory::lock` has it.
+    pub fn start<E: From<Error>>(
+        &self,
+        notify: Option<&Path>,
+        mut interrupted: impl FnMut() -> std::result::Result<(), E>,
+    ) -> std::result::Result<(), E> {
+        let lock = self.directory.lock(&mut interrupted)?;
         let state = self.directory.read()?;
         self.require(&state, "start", &[Status::Created], None)?;
+        // It was created for one, too, or it has no such socket.
+        let relay =
+            notify.filter(|_| self.directory.notify().exists()).map(|host| Relay::new(&self.directory.notify(), host)).transpose()?;
+        let init = self.directory.init()?;
         crate::start::start(&self.directory.start_socket(), state.config.get().as_bytes(), |listener| {
             self.hand_listener_over(&state, listener)
         })?;
         self.directory.started()?;
         drop(lock);
-        Ok(self.run_poststart(&state)?)
+        self.run_poststart(&state)?;
+        match (relay, init.map(|init| (init.pid, process::open(init.pid, init.start_time)))) {
+            (Some(relay), Some((pid, Ok(pidfd)))) => relay.run(pidfd.as_fd(), pid, interrupted),
+            // It has ended already.
+            _ => Ok(()),
+        }
     }
 
     /// Send a signal to the init, or with `all` to every process, also where the init has ended already.

@@ -141,9 +141,12 @@ fn identity(steps: &mut Builder, config: &Config, process: &Process, spaces: &Na
     Sets { effective, permitted, inheritable }
 }
 
-/// process.env and what the caller adds. A variable without HOME gets none from us: the spec leaves it to whoever wrote the config.
+/// process.env, and what the caller sets in the place of variables of the same name. A variable without HOME gets none from us: the spec leaves it to whoever wrote the config.
 fn environment(process: &Process, options: &Options) -> Result<Strings> {
-    variables(process.env().iter().flatten().chain(&options.env), "process.env")
+    let names: Vec<&str> = options.env.iter().filter_map(|variable| variable.split_once('=')).map(|(name, _)| name).collect();
+    let replaced = |variable: &String| variable.split_once('=').is_some_and(|(name, _)| names.contains(&name));
+    variables(process.env().iter().flatten(), "process.env")?;
+    variables(process.env().iter().flatten().filter(|variable| !replaced(variable)).chain(&options.env), "process.env")
 }
 
 /// Where the program may be: process.args[0] itself where it has a slash, else each directory of the container's own PATH.

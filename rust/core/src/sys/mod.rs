@@ -291,6 +291,14 @@ pub fn lend<'a>(fd: i32) -> BorrowedFd<'a> {
     unsafe { BorrowedFd::borrow_raw(if fd < 0 { i32::MAX } else { fd }) }
 }
 
+/// The other side of a pty, whatever mount namespace its devpts is in: TIOCGPTPEER, ioctl_tty(2).
+pub fn terminal_peer(master: BorrowedFd<'_>) -> Result<OwnedFd> {
+    const TIOCGPTPEER: libc::c_ulong = 0x5441;
+    let flags = libc::O_RDWR | libc::O_NOCTTY | libc::O_CLOEXEC;
+    // SAFETY: no pointers; the request's argument is open(2)'s flags.
+    owned(libc::c_long::from(unsafe { libc::ioctl(master.as_raw_fd(), TIOCGPTPEER as _, flags) }))
+}
+
 /// Where `from` is a terminal, its size becomes `to`'s.
 pub fn copy_terminal_size(from: BorrowedFd<'_>, to: BorrowedFd<'_>) {
     let mut size = libc::winsize { ws_row: 0, ws_col: 0, ws_xpixel: 0, ws_ypixel: 0 };

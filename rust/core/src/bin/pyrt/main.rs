@@ -34,6 +34,11 @@ fn main() -> ExitCode {
     }
 }
 
+/// Where a service manager wants to hear that its service is ready: sd_notify(3).
+fn notify_socket() -> Option<PathBuf> {
+    std::env::var_os("NOTIFY_SOCKET").filter(|path| !path.is_empty()).map(PathBuf::from)
+}
+
 fn act(line: &Line<'_>, messages: &mut Messages) -> Result<()> {
     let json = line.global("--log-format") == Some("json");
     messages.configure(line.global("--log").filter(|path| !path.is_empty()), json)?;
@@ -53,7 +58,7 @@ fn act(line: &Line<'_>, messages: &mut Messages) -> Result<()> {
             let text = serde_json::to_string_pretty(&container.shown_state(&state)?);
             messages.output(&text.unwrap_or_else(|_| unreachable!("strings and numbers are always JSON")))
         }
-        "start" => container.start::<Error>(|| Ok(())),
+        "start" => container.start::<Error>(notify_socket().as_deref(), || Ok(())),
         "kill" => {
             let number = signal::number(line.arguments.get(1).copied().unwrap_or("TERM"))?;
             container.kill(number, line.is_set("--all"))
