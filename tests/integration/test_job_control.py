@@ -16,7 +16,7 @@ from helpers.bundles import Bundle
 from helpers.commands import Command
 from helpers.terminals import WAIT_SECONDS, Pty
 
-INTERRUPT, SUSPEND, QUIT = b"\x03", b"\x1a", b"\x1c"
+INTERRUPT, SUSPEND = b"\x03", b"\x1a"
 PROMPT = b"<prompt>"
 
 
@@ -116,15 +116,6 @@ def test_ctrl_c_ends_the_job_and_not_the_shell(shell: Shell) -> None:
     assert shell.line("echo $?").strip() == b"130"
     shell.type(INTERRUPT)
     shell.until(PROMPT)
-    assert shell.leave() == 6
-
-
-def test_ctrl_backslash_quits_the_job(shell: Shell) -> None:
-    shell.line("ulimit -c 0")
-    shell.job("sleep 1000")
-    shell.type(QUIT)
-    shell.until(PROMPT)
-    assert shell.line("echo $?").strip() == str(128 + signal.SIGQUIT).encode()
     assert shell.leave() == 6
 
 

@@ -380,7 +380,11 @@ impl<'a> Launch<'a> {
     fn terminal(&mut self, number: u64, master: Option<OwnedFd>) -> Result<()> {
         let Some(master) = master else { return Err(Error::system("take over the terminal", None, Errno::EPROTO)) };
         match self.lent.console_socket {
-            None => self.terminal = Some(master),
+            None => {
+                // Now, not when somebody relays it: the program may ask at once, and a later change would be a signal to it.
+                sys::copy_terminal_size(self.lent.stdio[0], master.as_fd());
+                self.terminal = Some(master);
+            }
             Some(socket) => {
                 let name = format!("/dev/pts/{number}");
                 let fds = [master.as_raw_fd()];

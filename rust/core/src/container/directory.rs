@@ -118,7 +118,7 @@ impl Directory {
 
     /// What the container sees as /run/notify, where it was created for a service manager.
     pub fn notify(&self) -> PathBuf {
-        self.path.join("notify")
+        self.path.join(NOTIFY)
     }
 
     /// Reserve the id, and take its lock. Errors: `AlreadyExists`, and `NotFound` where it was deleted in the same moment.
@@ -307,7 +307,7 @@ impl Directory {
     fn unlink(&self, name: &OsStr) -> Result<()> {
         match fs::remove_file(self.path.join(name)) {
             Err(error) if is_missing(&error) => Ok(()),
-            Err(error) if error.kind() == ErrorKind::IsADirectory => {
+            Err(error) if error.kind() == ErrorKind::IsADirectory && name == NOTIFY => {
                 fs::remove_dir_all(self.path.join(name)).at("remove state of container", self.path.join(name).to_string_lossy())
             }
             removed => removed.at("remove state of container", self.path.join(name).to_string_lossy()),
@@ -360,6 +360,7 @@ impl Directory {
     }
 }
 
+const NOTIFY: &str = "notify";
 /// What a removal leaves for the end.
 const LAST: [&str; 3] = [INIT, "state.json", "cgroup"];
 
