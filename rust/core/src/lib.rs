@@ -13,6 +13,7 @@ pub mod hooks;
 pub mod host;
 pub mod launch;
 mod netlink;
+pub mod notify;
 pub mod oci;
 pub mod plan;
 pub mod process;
