@@ -29,15 +29,16 @@ def test_a_busy_loop_is_throttled_to_its_quota(runtime: pyrt.Runtime, bundle: Bu
     container = runtime.create(f"cgroups-throttled-{os.getpid()}", bundle=bundle.shell(BUSY).path)
     container.start()
     for stats in container.live_stats(interval=0.05):
-        assert stats.cpu is not None
-        if (stats.cpu.throttled_periods or 0) >= 4:
+        cpu = stats.cpu
+        assert cpu is not None
+        if (cpu.throttled_periods or 0) >= 4:
             break
     container.delete(force=True)
-    assert stats.cpu.periods is not None
-    assert stats.cpu.usage_usec is not None
+    assert cpu.periods is not None
+    assert cpu.usage_usec is not None
     # A slice of the quota that is handed out already may overdraw it, on each processor once.
-    assert stats.cpu.usage_usec <= (stats.cpu.periods + 2) * quota + 2 * period
-    assert (stats.cpu.throttled_usec or 0) > 0
+    assert cpu.usage_usec <= (cpu.periods + 2) * quota + 2 * period
+    assert (cpu.throttled_usec or 0) > 0
 
 
 def test_a_frozen_container_stands_still(runtime: pyrt.Runtime, bundle: Bundle) -> None:
