@@ -28,11 +28,8 @@ def test_a_busy_loop_is_throttled_to_its_quota(runtime: pyrt.Runtime, bundle: Bu
     bundle.linux["resources"] = {"cpu": {"quota": quota, "period": period}}
     container = runtime.create(f"cgroups-throttled-{os.getpid()}", bundle=bundle.shell(BUSY).path)
     container.start()
-    for stats in container.live_stats(interval=0.05):
-        cpu = stats.cpu
-        assert cpu is not None
-        if (cpu.throttled_periods or 0) >= 4:
-            break
+    looks = (stats.cpu for stats in container.live_stats(interval=0.05))
+    cpu = next(cpu for cpu in looks if cpu is not None and (cpu.throttled_periods or 0) >= 4)
     container.delete(force=True)
     assert cpu.periods is not None
     assert cpu.usage_usec is not None
