@@ -9,6 +9,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pyrt import aio as aio
     from pyrt._native import __version__ as __version__
+    from pyrt._native import features as features
     from pyrt.capabilities import Capability as Capability
     from pyrt.causes import Cause as Cause
     from pyrt.cgroups import Cgroup as Cgroup
@@ -47,7 +48,7 @@ if TYPE_CHECKING:
     from pyrt.view import HostView as HostView
 
 _MODULES = {
-    "_native": ("__version__",),
+    "_native": ("__version__", "features"),
     "capabilities": ("Capability",),
     "causes": ("Cause",),
     "cgroups": ("Cgroup",),
@@ -103,6 +104,7 @@ __all__ = [
     "Container",
     "Spec",
     "default_spec",
+    "features",
     "Namespaces",
     "Namespace",
     "Cgroup",

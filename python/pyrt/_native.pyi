@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal, final
 
 __all__ = [
+    "COMMIT",
     "Cgroup",
     "Container",
     "LaunchPlan",
@@ -19,6 +20,7 @@ __all__ = [
     "View",
     "__version__",
     "container_ids",
+    "features",
     "host_facts",
     "json_dumps",
     "json_loads",
@@ -35,6 +37,8 @@ __all__ = [
 ]
 
 __version__: str
+COMMIT: str | None
+"""The git commit that was built, 40 hexadecimal digits; None where it was built outside a checkout."""
 OCI_VERSION: str
 """The newest runtime-spec release that pyrt knows."""
 
@@ -332,6 +336,10 @@ def seccomp_compile(profile: Mapping[str, Any], *, architecture: str | None = No
 
 def seccomp_number(name: str, *, architecture: str | None = None) -> int | None:
     """A system call's number ("x86_64", "x86", "x32", "aarch64", "arm"); None where the architecture lacks it. ValueError for a name that none has."""
+
+def features() -> dict[str, Any]:
+    """The features document of the runtime-spec (features.md, features-linux.md): what this build recognizes, and of seccomp's flags
+    what the running kernel has."""
 
 def host_facts() -> dict[str, Any]:
     """What this kernel, caller and cgroup set-up can do: {"kernel": "6.18.0", "checks": [{"name", "ok", "detail", "hint"}, ...],

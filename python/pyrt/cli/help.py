@@ -46,8 +46,9 @@ def usage(verb: Verb | None) -> str:
 
 
 def version() -> str:
-    """docker reads the first line, and the commit where there is one."""
-    return f"pyrt version {_native.__version__}\ncommit: v{_native.__version__}\nspec: {_native.OCI_VERSION}\n{_FEATURES}\n"
+    """docker reads the first line, and the commit. Outside a checkout the release stands for it."""
+    commit = _native.COMMIT or f"v{_native.__version__}"
+    return f"pyrt version {_native.__version__}\ncommit: {commit}\nspec: {_native.OCI_VERSION}\n{_FEATURES}\n"
 
 
 # What the build holds, as crun's last line says it; what the host can do is told by `pyrt check`.

@@ -1,9 +1,9 @@
-"""`pyrt spec`: write a config.json to start from."""
+"""`pyrt spec`: write a config.json to start from. `pyrt features`: print what may stand in one."""
 
 import posix
 
+from pyrt import _native
 from pyrt.errors import AlreadyExists, from_os_error
-from pyrt.spec import default_spec
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
 
 def spec(line: "Line", settings: "Globals") -> int:
+    from pyrt.spec import default_spec
+
     path = f"{line.options.text('bundle') or '.'}/config.json".removeprefix("./")
     text = default_spec(rootless=line.options.flag("rootless")).to_json(indent=True) + "\n"
     try:
@@ -23,4 +25,9 @@ def spec(line: "Line", settings: "Globals") -> int:
         raise AlreadyExists(f"{path} exists already", hint="move it away first") from error
     except OSError as error:
         raise from_os_error("write", error, path) from error
+    return 0
+
+
+def features(line: "Line", settings: "Globals") -> int:
+    settings.messages.output(_native.json_dumps(_native.features(), indent=True) + "\n")
     return 0

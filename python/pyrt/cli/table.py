@@ -86,6 +86,7 @@ VERBS = {
         Verb("stats", "stats:stats", ("[ID ...]",), "watch what containers use: all that live, or those named"),
         Verb("top", "stats:top", ("[ID ...]",), "watch the processes of containers, the busiest first"),
         Verb("spec", "spec:spec", (), "write a config.json to start from"),
+        Verb("features", "spec:features", (), "print what this build can do as JSON (runtime-spec, features.md)"),
         Verb("check", "check:check", (), "show what this host can do, and why not"),
     )
 }

@@ -1,6 +1,6 @@
 //! The mechanism of pyrt.
 //!
-//! `oci` reads and checks config.json · `host` what this machine can do · `view` what of it a container without an image sees · `plan`
+//! `oci` reads and checks config.json · `host` what this machine can do · `features` what this build can · `view` what of it a container without an image sees · `plan`
 //! decides · `launch` makes the process · `trees` are what it mounts, `netlink` moves network devices into it · `start` lets it go on · `hooks` runs those of the runtime namespace · `notify` passes READY=1 on · `process` names it · `signal` knows signals by name · `assistant` makes namespaces and overlays without a container · `terminal`
 //! is the foreground · `container` keeps state and moves a container from one to the next · `watcher` ends what must not outlive the caller · `conversation` hears init · `seccomp` compiles profiles · `cgroup` limits and counts · `sys` speaks kernel.
 
@@ -9,6 +9,7 @@ pub mod cgroup;
 pub mod container;
 mod conversation;
 pub mod error;
+pub mod features;
 pub mod hooks;
 pub mod host;
 pub mod launch;

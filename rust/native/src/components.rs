@@ -41,6 +41,14 @@ pub fn overlay_mount(py: Python<'_>, lower: Vec<PathBuf>, upper_dir: Option<Path
     Ok(mount.into_raw_fd())
 }
 
+/// Of which this was built; `None` outside a checkout.
+pub const COMMIT: Option<&str> = option_env!("PYRT_COMMIT");
+
+#[pyfunction]
+pub fn features(py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
+    to_python(py, &pyrt_core::features::document(pyrt_core::sys::kernel_version(), COMMIT))
+}
+
 #[pyfunction]
 pub fn host_facts(py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
     let facts = py.detach(pyrt_core::host::describe).map_err(Raised::from)?;

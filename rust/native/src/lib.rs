@@ -16,6 +16,7 @@ use pyo3::prelude::*;
 #[pymodule(gil_used = false)]
 fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
+    module.add("COMMIT", components::COMMIT)?;
     module.add("OCI_VERSION", pyrt_core::oci::VERSION)?;
     module.add_class::<launch::View>()?;
     module.add_class::<launch::LaunchPlan>()?;
@@ -36,6 +37,7 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(components::namespace_kind, module)?)?;
     module.add_function(wrap_pyfunction!(components::namespaces_create, module)?)?;
     module.add_function(wrap_pyfunction!(components::overlay_mount, module)?)?;
+    module.add_function(wrap_pyfunction!(components::features, module)?)?;
     module.add_function(wrap_pyfunction!(components::host_facts, module)?)?;
     module.add_function(wrap_pyfunction!(seccomp::seccomp_compile, module)?)?;
     module.add_function(wrap_pyfunction!(seccomp::seccomp_number, module)?)?;

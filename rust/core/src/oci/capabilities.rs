@@ -54,6 +54,9 @@ const NAMES: [&str; 41] = [
 pub struct CapabilitySet(pub u64);
 
 impl CapabilitySet {
+    /// Every one that has a name.
+    pub const KNOWN: CapabilitySet = CapabilitySet((1 << NAMES.len()) - 1);
+
     pub fn has(self, number: u32) -> bool {
         self.0 & 1 << number != 0
     }

@@ -28,6 +28,7 @@ pub use builder::{Handed, StatusFile};
 pub use exec::Joined;
 pub use hooks::HookStage;
 pub(crate) use idmap::{IdMapped, Mapping};
+pub use mount_options::names as mount_option_names;
 pub use namespaces::{IdMap, Offsets};
 pub(crate) use netdevices::NetDevice;
 pub(crate) use root::{escaped, SCRATCH_SIZE};

@@ -72,6 +72,22 @@ const SUPERBLOCK: [(&str, bool); 9] = [
     ("nomand", false),
 ];
 
+/// What is for mount(8) and fstab(5), or changes how much the kernel logs, for which fsconfig(2) has no flag: known, and changes nothing.
+const IDLE: [&str; 10] = ["defaults", "auto", "noauto", "user", "nouser", "users", "_netdev", "nofail", "silent", "loud"];
+
+/// What is neither attribute nor flag: how to mount.
+const MANNERS: [&str; 5] = ["bind", "rbind", "idmap", "ridmap", "tmpcopyup"];
+
+/// Every option that is not left to the file system, sorted.
+pub fn names() -> Vec<String> {
+    let own = ATTRIBUTES.iter().map(|attribute| attribute.name.to_owned());
+    let recursive = ATTRIBUTES.iter().map(|attribute| format!("r{}", attribute.name));
+    let flags = PROPAGATIONS.iter().map(|(name, _)| *name).chain(SUPERBLOCK.iter().map(|(name, _)| *name));
+    let mut all: Vec<String> = own.chain(recursive).chain(flags.chain(IDLE).chain(MANNERS).map(str::to_owned)).collect();
+    all.sort_unstable();
+    all
+}
+
 /// The options of one mount, sorted.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct MountOptions {
@@ -115,9 +131,8 @@ impl MountOptions {
             }
         } else {
             match option {
-                "" | "defaults" | "auto" | "noauto" | "user" | "nouser" | "users" | "_netdev" | "nofail" => {}
-                // How much the kernel logs of a mount: fsconfig(2) has no such flag.
-                "silent" | "loud" => {}
+                "" => {}
+                idle if IDLE.contains(&idle) => {}
                 "bind" => self.bind = true,
                 "rbind" => (self.bind, self.recursive) = (true, true),
                 "remount" => return Err(Error::spec(at(), "remount has no meaning for a new mount")),

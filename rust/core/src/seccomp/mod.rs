@@ -94,6 +94,16 @@ fn flags(profile: &LinuxSeccomp) -> u64 {
     })
 }
 
+/// linux.seccomp.flags, and since which kernel each is there.
+pub fn filter_flags() -> [(&'static str, (u32, u32)); 4] {
+    [
+        ("SECCOMP_FILTER_FLAG_LOG", (4, 14)),
+        ("SECCOMP_FILTER_FLAG_SPEC_ALLOW", (4, 17)),
+        ("SECCOMP_FILTER_FLAG_TSYNC", (3, 17)),
+        ("SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV", (5, 19)),
+    ]
+}
+
 /// A compiled profile.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Filter {
