@@ -5,13 +5,13 @@ use std::process::Command;
 
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");
-    // A file of somebody else's repository, such as an unpacked sdist in one, is not tracked.
-    let Some(_) = git(&["ls-files", "--error-unmatch", "build.rs"]) else { return };
-    let Some(commit) = git(&["rev-parse", "HEAD"]) else { return };
     if let Some(log) = git(&["rev-parse", "--git-path", "logs/HEAD"]).filter(|log| Path::new(log).exists()) {
         // It grows with every commit.
         println!("cargo::rerun-if-changed={log}");
     }
+    // A file of somebody else's repository, such as an unpacked sdist in one, is not tracked.
+    let Some(_) = git(&["ls-files", "--error-unmatch", "build.rs"]) else { return };
+    let Some(commit) = git(&["rev-parse", "HEAD"]) else { return };
     println!("cargo::rustc-env=PYRT_COMMIT={commit}");
 }
 

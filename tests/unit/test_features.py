@@ -56,7 +56,7 @@ def test_every_mount_option_is_recognized() -> None:
         if option in ("idmap", "ridmap"):
             mounts = [{"destination": "/mnt", "type": "bind", "source": "/usr", "options": ["bind", option]}]
             mapping = [{"containerID": 0, "hostID": 1000, "size": 10}]
-            mounts[0] |= {"uidMappings": mapping, "gidMappings": mapping}  # type: ignore[dict-item]
+            mounts[0] |= {"uidMappings": mapping, "gidMappings": mapping}
         planned(config(mounts=mounts))
 
 
@@ -107,7 +107,7 @@ def test_modes_and_flags_of_memory_policies_are_the_specs() -> None:
 
 def test_what_is_not_enabled_is_refused_by_name() -> None:
     assert pyrt.features()["linux"]["intelRdt"]["enabled"] is False
-    with pytest.raises(pyrt.HostError, match="linux.intelRdt"):
+    with pytest.raises(pyrt.HostError, match=r"linux\.intelRdt"):
         planned(config(linux={"intelRdt": {"closID": "x"}}))
 
 
