@@ -376,7 +376,7 @@ def test_the_library_takes_signals_as_the_command_does(runtime: pyrt.Runtime, bu
 def test_the_library_names_both_states(running: pyrt.Container) -> None:
     with pytest.raises(pyrt.InvalidState, match=f"cannot start container {running.id}: it is running, not created"):
         running.start()
-    with pytest.raises(pyrt.InvalidState, match="cannot delete container running: it is running, not created or stopped"):
+    with pytest.raises(pyrt.InvalidState, match=f"cannot delete container {running.id}: it is running, not created or stopped"):
         running.delete()
 
 
