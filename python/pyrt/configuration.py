@@ -177,11 +177,11 @@ def configure(
         configuration.config = _library_config()
         _apply(configuration, args, options, terminal, given=False)
         return configuration
-    from pyrt.spec import Spec
+    from pyrt.spec import Spec, read_config
 
     configuration.bundle = os.getcwd() if bundle is None else absolute(bundle)
     if spec is None:
-        spec = Spec.from_file(configuration.bundle)
+        spec = Spec.from_unchecked(read_config(configuration.bundle))
     configuration.config = spec.copy().config
     try:
         _apply(configuration, args, options, terminal, given=True)

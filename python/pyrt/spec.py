@@ -1,7 +1,8 @@
 """Spec: an OCI runtime configuration (runtime-spec, config.md) as a Python object to parse, build, edit, check and write.
 
-`default_spec` is what `pyrt spec` writes. `defaults` holds the values, `configuration` makes the library's own. What reaches the
-kernel is checked once more, strictly, by the native plan: `Spec.check` asks it without making anything.
+The whole of it as typed objects are `Spec.process`, `.root`, `.hooks`, `.linux` and `.annotations`, views of the same dict (``pyrt.oci``);
+what is edited most has a shorter way. `default_spec` is what `pyrt spec` writes. `defaults` holds the values, `configuration` makes the
+library's own. What reaches the kernel is checked once more, strictly, by the native plan: `Spec.check` asks it without making anything.
 """
 
 import os
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
     from typing_extensions import Unpack
 
+    from pyrt import oci
     from pyrt.limits import Limits
     from pyrt.mounts import Mount
     from pyrt.options import ContainerOptions
@@ -25,7 +27,10 @@ if TYPE_CHECKING:
 class Spec:
     """A configuration. `config` is the dict itself, as config.json has it, and may be edited freely.
 
-    Properties read and write what is edited most; a property of something that the configuration does not say is None or empty.
+    `process`, `root`, `hooks`, `linux` and `annotations` are all of it, typed: ``spec.linux.resources.memory.limit = 1 << 28`` makes what
+    is not there yet, and keys that the runtime-spec does not know stay. Other properties read and write what is edited most; a property
+    of something that the configuration does not say is None or empty.
+
     Compares by content, copies deeply, pickles. repr shows what a container made of it would be given.
     """
 
@@ -39,12 +44,21 @@ class Spec:
 
     @classmethod
     def from_json(cls, text: str) -> "Spec":
-        """From the text of a config.json. Raises SpecError, naming line and column."""
+        """From the text of a config.json. Raises SpecError, as `from_bytes`."""
         return cls.from_bytes(text.encode())
 
     @classmethod
     def from_bytes(cls, data: bytes) -> "Spec":
-        """From the bytes of a config.json. Raises SpecError, naming line and column."""
+        """From the bytes of a config.json. Raises SpecError, naming line and column, or the JSON path of a value whose type is wrong."""
+        spec = cls.from_unchecked(data)
+        from pyrt.oci import Config
+
+        Config.over(spec.config).check()
+        return spec
+
+    @classmethod
+    def from_unchecked(cls, data: bytes) -> "Spec":
+        """From bytes that are JSON; types are looked at when a value is used, or the container made. Raises SpecError."""
         config = _native.json_loads(data)
         if not isinstance(config, dict):
             from pyrt.errors import SpecError
@@ -58,7 +72,7 @@ class Spec:
     def from_file(cls, path: str | os.PathLike[str]) -> "Spec":
         """From a config.json, or the bundle directory that holds one.
 
-        Raises NotFound, PermissionDenied or Error where it cannot be read, SpecError where it is not JSON.
+        Raises NotFound, PermissionDenied or Error where it cannot be read, and SpecError as `from_bytes`.
         """
         return cls.from_bytes(read_config(path))
 
@@ -84,6 +98,53 @@ class Spec:
         """
         plan = _native.plan(self.to_bytes(), bundle=absolute(bundle), id="check", form="engine", cgroup_default="/pyrt-check")
         return plan.warnings
+
+    # All of it
+
+    @property
+    def process(self) -> "oci.Process":
+        """`process`, typed. Assigning shares the dict of what is assigned."""
+        return self._typed().process
+
+    @process.setter
+    def process(self, process: "oci.Process | None") -> None:
+        self._typed().process = process
+
+    @property
+    def root(self) -> "oci.Root":
+        """`root`, typed."""
+        return self._typed().root
+
+    @root.setter
+    def root(self, root: "oci.Root | None") -> None:
+        self._typed().root = root
+
+    @property
+    def hooks(self) -> "oci.Hooks":
+        """`hooks`, typed."""
+        return self._typed().hooks
+
+    @hooks.setter
+    def hooks(self, hooks: "oci.Hooks | None") -> None:
+        self._typed().hooks = hooks
+
+    @property
+    def linux(self) -> "oci.Linux":
+        """`linux`, typed."""
+        return self._typed().linux
+
+    @linux.setter
+    def linux(self, linux: "oci.Linux | None") -> None:
+        self._typed().linux = linux
+
+    @property
+    def annotations(self) -> "oci.Named[str]":
+        """`annotations`."""
+        return self._typed().annotations
+
+    @annotations.setter
+    def annotations(self, annotations: "Mapping[str, str] | None") -> None:
+        self._typed().annotations = annotations
 
     # What is edited most
 
@@ -131,6 +192,15 @@ class Spec:
     @hostname.setter
     def hostname(self, hostname: str) -> None:
         self.config["hostname"] = hostname
+
+    @property
+    def domainname(self) -> str | None:
+        """`domainname`."""
+        return self.config.get("domainname")
+
+    @domainname.setter
+    def domainname(self, domainname: str) -> None:
+        self.config["domainname"] = domainname
 
     @property
     def rootfs(self) -> str | None:
@@ -232,6 +302,11 @@ class Spec:
             "masked_paths": (self.config.get("linux") or {}).get("maskedPaths"),
         }
         return f"Spec({', '.join(f'{name}={value!r}' for name, value in chosen.items() if value is not None)})"
+
+    def _typed(self) -> "oci.Config":
+        from pyrt.oci import Config
+
+        return Config.over(self.config)
 
     def _process(self) -> "dict[str, Any]":
         return self.config.get("process") or {}
