@@ -118,6 +118,32 @@ def test_python_names_a_wrong_type_by_its_path(path: str) -> None:
     assert refused.value.json_path == shown
 
 
+def enumerations(node: dict[str, Any], file: str, path: str = "") -> Iterator[tuple[str, str]]:
+    """Each word that the schema lists, with the path of the field that may have it."""
+    node, file = resolve(node, file)
+    for word in node.get("enum", ()):
+        yield path, word
+    if isinstance(node.get("items"), dict):
+        yield from enumerations(node["items"], file, f"{path}[]")
+    for name, part in node.get("properties", {}).items():
+        if path or name not in OTHER_PLATFORMS:
+            yield from enumerations(part, file, f"{path}.{name}" if path else name)
+
+
+@pytest.mark.parametrize(("path", "word"), list(enumerations(schema.load("config-schema.json"), "config-schema.json")))
+def test_rust_knows_every_word_that_the_schema_lists(path: str, word: str) -> None:
+    """It may refuse one on this host, or beside other values, but never as a word that it has not heard of."""
+    value: Any = word
+    for part in reversed(path.replace("[]", ".[]").split(".")):
+        value = [value] if part == "[]" else {part: value}
+    said = ""
+    try:
+        pyrt.Spec(_laid(pyrt.default_spec().config, value)).check()
+    except pyrt.Error as error:
+        said = str(error)
+    assert "unknown variant" not in said
+
+
 def test_what_the_schema_calls_good_is_read_and_written_unchanged() -> None:
     for spec in (pyrt.default_spec(), pyrt.default_spec(rootless=True), pyrt.Spec.for_run(["true"])):
         assert schema.problems("config-schema.json", spec.config) == []

@@ -42,8 +42,14 @@ impl Config {
             Some(names) => Some(CapabilityNames::parse(&names, &mut warnings)?),
         };
         if let Some(flags) = value.pointer_mut("/process/scheduler/flags").and_then(Value::as_array_mut) {
-            // `oci-spec` derives another spelling than the runtime-spec's.
-            flags.iter_mut().filter(|flag| **flag == "SCHED_FLAG_DL_OVERRUN").for_each(|flag| *flag = "SCHED_FLAG_D_L_OVERRUN".into());
+            for flag in flags {
+                // `oci-spec` derives other spellings than the runtime-spec's.
+                match flag.as_str() {
+                    Some("SCHED_FLAG_RESET_ON_FORK") => *flag = "SCHED_RESET_ON_FORK".into(),
+                    Some("SCHED_FLAG_DL_OVERRUN") => *flag = "SCHED_FLAG_D_L_OVERRUN".into(),
+                    _ => {}
+                }
+            }
         }
         let mut unknown = Vec::new();
         let mut track = serde_path_to_error::Track::new();
