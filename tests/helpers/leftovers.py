@@ -63,10 +63,14 @@ def settled(before: Snapshot) -> tuple[Snapshot, list[str]]:
 
 def end_children(before: Snapshot, now: Snapshot) -> None:
     """End the children that a failed test left, so that they do not outlive the run. Cgroups stay: who knows whose they are."""
-    for pid in now.processes.keys() - before.processes.keys():
-        if parent(pid) == os.getpid():
-            os.kill(pid, signal.SIGKILL)
-            os.waitpid(pid, 0)
+    left = {pid for pid in now.processes.keys() - before.processes.keys() if parent(pid) == os.getpid()}
+    for pid in left:
+        os.kill(pid, signal.SIGKILL)
+    # Never one after the other: the PID 1 of a namespace ends only when all others in it are reaped.
+    deadline = time.monotonic() + SETTLE_SECONDS
+    while left and time.monotonic() < deadline:
+        left = {pid for pid in left if os.waitpid(pid, os.WNOHANG) == (0, 0)}
+        time.sleep(POLL_SECONDS)
 
 
 def parent(pid: int) -> int | None:

@@ -131,6 +131,8 @@ struct Launch<'a> {
     cgroup: Option<Cgroup>,
     socket: Option<OwnedFd>,
     child: Option<(i32, OwnedFd)>,
+    /// The child is the one that path B is for.
+    replaced: bool,
     terminal: Option<OwnedFd>,
     /// A mount that was asked for without a container.
     mount: Option<OwnedFd>,
@@ -162,6 +164,7 @@ impl<'a> Launch<'a> {
             cgroup,
             socket: None,
             child: None,
+            replaced: false,
             terminal: None,
             mount: None,
             moved: None,
@@ -365,8 +368,11 @@ impl<'a> Launch<'a> {
         std::fs::write(&path, value).at(operation, &path)
     }
 
-    /// Path B: the process that hears us was a step on the way.
+    /// Path B: the process that hears us was a step on the way. Its own word comes a second time, from the process itself.
     fn replace_child(&mut self, pidfd: Option<OwnedFd>) -> Result<()> {
+        if std::mem::replace(&mut self.replaced, true) {
+            return Ok(());
+        }
         let Some(pidfd) = pidfd else { return Err(Error::system("take over the container's process", None, Errno::EPROTO)) };
         let pid = sys::pidfd_pid(pidfd.as_fd()).op("take over the container's process")?;
         if let Some((_, first)) = self.child.replace((pid, pidfd)) {

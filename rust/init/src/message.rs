@@ -11,7 +11,7 @@ pub const WATCH_SIZE: usize = 4096;
 pub mod kind {
     /// Init reached a `Step::Meet` and waits; the answer is one `GO`.
     pub const MEET: u32 = 1;
-    /// The pidfd of the real process comes along (path B).
+    /// The pidfd of the real process comes along (path B): from itself, and from the process that made it; the first counts.
     pub const PROCESS: u32 = 2;
     /// The pty's master comes along; value is its number.
     pub const TERMINAL: u32 = 3;

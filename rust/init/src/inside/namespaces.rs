@@ -47,16 +47,29 @@ pub fn enter(target: i32, flags: u64) -> Result<()> {
     Ok(())
 }
 
-/// Makes the real process, a child of the caller like this one, hands its pidfd over and ends; the child goes on with the plan.
+/// Makes the real process, a child of the caller like this one, and ends; the child goes on with the plan.
+///
+/// Both hand the child's pidfd over. The child does before it says anything else, so that the caller knows whom it hears however late this
+/// process comes to it; this one does in case the child is killed before it can speak, when nobody else could reap it.
 pub fn fork(init: &Init, flags: u64, cgroup: u64) -> Result<()> {
     let group = (cgroup != NO_FD).then(|| init.fd(cgroup));
     match sys::fork(flags | u64::from(CLONE_PARENT), group)? {
-        None => sys::not_dumpable(),
+        None => {
+            sys::not_dumpable()?;
+            let own = sys::own_pidfd()?;
+            hand_over(init, own)?;
+            sys::close(own);
+            Ok(())
+        }
         Some(child) => {
-            sys::send(init.socket, Message { kind: kind::PROCESS, ..Message::default() }, Some(child.pidfd))?;
+            hand_over(init, child.pidfd)?;
             sys::exit(0)
         }
     }
+}
+
+fn hand_over(init: &Init, pidfd: i32) -> Result<()> {
+    sys::send(init.socket, Message { kind: kind::PROCESS, ..Message::default() }, Some(pidfd))
 }
 
 /// The child goes on, with whoever adopts orphans as its parent.

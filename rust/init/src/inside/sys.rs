@@ -486,6 +486,12 @@ pub fn fork(flags: u64, cgroup: Option<i32>) -> Result<Option<Child>> {
     }
 }
 
+/// A pidfd of the calling process.
+pub fn own_pidfd() -> Result<i32> {
+    let pid = call!(__NR_getpid)?;
+    call!(__NR_pidfd_open, pid, 0).map(|fd| fd as i32)
+}
+
 /// Makes the calling process the leader of a group of its own.
 pub fn process_group() -> Result<()> {
     call!(__NR_setpgid, 0, 0).map(drop)
