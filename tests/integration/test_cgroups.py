@@ -192,6 +192,17 @@ def test_a_cgroup_with_processes_in_it_is_not_taken(command: Command, bundle: Bu
     assert sleeper.wait(10) == -signal.SIGKILL
 
 
+@requires("cgroup2")
+def test_an_empty_cgroup_in_which_everything_was_killed_once_is_taken(command: Command, bundle: Bundle) -> None:
+    """Who is cloned into such a one is killed at birth, by the kernel's own check against forks that race with cgroup.kill."""
+    with pyrt.Cgroup.create(f"/pyrt-test-{os.getpid()}") as group:
+        group.kill()
+        (cgroups.directory(group.path, cgroups.UNIFIED) / "cgroup.kill").write_text("1")
+        bundle.linux["cgroupsPath"] = group.path
+        done = command("run", "--bundle", bundle.args("cat", "/proc/self/cgroup").path, "again").ok()
+        assert "0::/\n" in done.stdout
+
+
 def test_no_cgroup_is_made_where_it_is_disabled(command: Command, bundle: Bundle) -> None:
     command("create", "--bundle", bundle.args("sleep", "100").path, "none", global_options=["--cgroup-manager", "disabled"]).ok()
     pid = command("state", "none").ok().json["pid"]

@@ -194,13 +194,16 @@ impl<'a> Launch<'a> {
         self.socket = Some(ours);
         let wanted = Clone {
             namespaces: self.plan.clone_flags,
-            cgroup: self.cgroup.as_ref().and_then(Cgroup::unified),
+            cgroup: self.cgroup.as_ref().and_then(Cgroup::clone_target),
             program: init_program()?,
             socket: theirs.as_fd(),
             keeps_capabilities: self.plan.maps.is_some() && !self.plan.forks,
         };
         self.child = Some(sys::clone_and_execute(&wanted).op("create namespaces")?);
         drop(theirs);
+        if let Some(cgroup) = &self.cgroup {
+            cgroup.join_reused(self.pid())?;
+        }
         if let (Some(group), Some(cgroup)) = (&self.plan.cgroup, &self.cgroup) {
             group.limit_memory(cgroup)?;
         }

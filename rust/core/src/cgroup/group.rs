@@ -23,6 +23,8 @@ const REMOVAL_PATIENCE: Duration = Duration::from_secs(2);
 #[derive(Debug)]
 pub struct Cgroup {
     members: Vec<Member>,
+    /// The cgroup2 directory was there before.
+    reused: bool,
 }
 
 /// The directory in one hierarchy.
@@ -36,8 +38,8 @@ pub(super) struct Member {
 }
 
 impl Cgroup {
-    pub(super) fn from_members(members: Vec<Member>) -> Cgroup {
-        Cgroup { members }
+    pub(super) fn from_members(members: Vec<Member>, reused: bool) -> Cgroup {
+        Cgroup { members, reused }
     }
 
     /// Open what `paths` named earlier; those that are gone are left out.
@@ -68,7 +70,7 @@ impl Cgroup {
             let controllers = if version == Version::V1 { key.split(',').map(str::to_owned).collect() } else { Vec::new() };
             members.push(Member { key: key.clone(), version, controllers, directory });
         }
-        Ok(Cgroup { members })
+        Ok(Cgroup { members, reused: true })
     }
 
     /// Hierarchy and absolute directory, as `CgroupPlan::paths`.
@@ -76,7 +78,23 @@ impl Cgroup {
         self.members.iter().map(|member| (member.key.clone(), member.directory.path().to_owned())).collect()
     }
 
-    /// The cgroup2 directory, for `CLONE_INTO_CGROUP` and for the watcher's `cgroup.kill`.
+    /// The cgroup2 directory, for `CLONE_INTO_CGROUP` of a process that is to be in it from the first.
+    ///
+    /// None for one that was there before: once `cgroup.kill` was written there, kernels from 6.14 on kill at birth whoever is cloned into it from
+    /// a cgroup that has seen another number of such writes. `join_reused` is the way in.
+    pub fn clone_target(&self) -> Option<BorrowedFd<'_>> {
+        self.unified().filter(|_| !self.reused)
+    }
+
+    /// Moves a process that `clone_target` could not put there.
+    pub fn join_reused(&self, pid: i32) -> Result<()> {
+        match self.v2().filter(|_| self.reused) {
+            Some(directory) => directory.write("cgroup.procs", &pid.to_string()),
+            None => Ok(()),
+        }
+    }
+
+    /// The cgroup2 directory.
     pub fn unified(&self) -> Option<BorrowedFd<'_>> {
         self.v2().map(Directory::fd)
     }

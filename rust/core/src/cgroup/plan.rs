@@ -184,10 +184,12 @@ impl CgroupPlan {
 
     fn make<'a>(&self, roots: &'a [Directory], made: &mut Vec<(&'a Directory, String)>) -> Result<Cgroup> {
         let mut members = Vec::new();
+        let mut reused = false;
         for (joined, root) in self.joined.iter().zip(roots) {
             let directory = make_leaf(root, &self.path, self.exclusive, made)?;
             match joined.version {
                 Version::V2 => {
+                    reused = !made.iter().any(|(_, relative)| *relative == self.path);
                     v2::require_domain(&directory)?;
                     v2::enable(root, &self.path, &joined.required, &joined.wished)?;
                     if let Some(program) = &self.devices {
@@ -201,7 +203,7 @@ impl CgroupPlan {
             apply(&directory, &early)?;
             members.push(Member { key: joined.key.clone(), version: joined.version, controllers: joined.controllers.clone(), directory });
         }
-        Ok(Cgroup::from_members(members))
+        Ok(Cgroup::from_members(members, reused))
     }
 }
 
