@@ -14,6 +14,7 @@ import signal
 import struct
 import subprocess
 import termios
+import time
 
 import pytest
 
@@ -110,7 +111,8 @@ def test_on_a_terminal_it_is_drawn_anew_until_it_is_interrupted(running: pyrt.Co
             assert select.select([master], [], [], 60)[0], seen
             seen += os.read(master, 1 << 16)
         process.send_signal(signal.SIGINT)
-        while select.select([master], [], [], 60)[0]:
+        deadline = time.monotonic() + 60
+        while select.select([master], [], [], max(deadline - time.monotonic(), 0))[0]:
             try:
                 seen += os.read(master, 1 << 16)
             except OSError:  # EIO: nobody holds the other end any more

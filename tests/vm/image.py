@@ -23,8 +23,8 @@ VIRTIOFSD = Path("/usr/lib/qemu/virtiofsd")
 # virtiofsd is in qemu-system-common, kmod makes modules.dep here and loads modules on demand in the guest.
 PACKAGES = ("qemu-system-x86", "qemu-system-common", "busybox-static", "kmod", "xz-utils")
 KERNEL_PACKAGE = "linux-image-cloud-amd64"
-# Without these the guest cannot reach the host's files; everything else is loaded on demand from MODULES.
-BOOT_MODULES = ("virtio_pci", "virtio_console", "virtio_rng", "virtiofs", "overlay")
+# Without these the guest cannot reach the host's files, and has no /dev/loop-control; everything else is loaded on demand from MODULES.
+BOOT_MODULES = ("virtio_pci", "virtio_console", "virtio_rng", "virtiofs", "overlay", "loop")
 
 
 class ImageError(Exception):
