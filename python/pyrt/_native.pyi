@@ -280,6 +280,8 @@ class Cgroup:
     @staticmethod
     def open(paths: Mapping[str, str]) -> Cgroup:
         """Open what `paths` named earlier; hierarchies that are gone are left out."""
+    def keeping_files_open(self) -> Cgroup:
+        """The same cgroup, for who reads its counters again and again: each file stays open once it was read, until this object goes."""
     @property
     def paths(self) -> dict[str, str]: ...
     def add(self, pid: int) -> None: ...
@@ -303,7 +305,7 @@ class Cgroup:
         """A descriptor to poll, which is the caller's to close; None where it joined no memory controller. counters: memory.events, POLLPRI when
         it changed since it was last read from its start. eventfd: POLLIN when it is out of memory, before the kill, and when it is removed."""
     def remove(self) -> None:
-        """Remove it, with cgroups below it; it must be empty of processes. Missing ones are fine."""
+        """Remove it, with cgroups below it and those above that were made only for it; it must be empty of processes. Missing ones are fine."""
 
 def state_root(rootless: bool | None = None) -> str:
     """Where containers are kept if nobody says otherwise: /run/pyrt, or without root $XDG_RUNTIME_DIR/pyrt. Raises SpecError."""

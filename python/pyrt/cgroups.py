@@ -4,9 +4,7 @@
 of these by `run(cgroup=...)`.
 """
 
-import errno
 import os
-import threading
 
 from pyrt import _native
 from pyrt.limits import Limits, Usage
@@ -21,20 +19,6 @@ _PREFIX = "pyrt-"
 _COUNTED = ("cpu", "memory", "pids")
 """Controllers that are joined even where no limit asks, so that usage is complete."""
 
-_made_above: set[str] = set()
-"""Cgroups that this process made only because one below them was asked for: they go with the last one that is in them."""
-_changing_above = threading.RLock()
-"""Held while those above are made or removed, so that each is known to be ours or not; again by a finaliser in the same thread."""
-
-
-def _renew_lock() -> None:
-    # Its holder may be a thread that a forked child does not have.
-    global _changing_above
-    _changing_above = threading.RLock()
-
-
-os.register_at_fork(after_in_child=_renew_lock)
-
 
 def below_root(path: str) -> str:
     """A path below each hierarchy's root: "/jobs/7" is that, and "jobs/7" is "/pyrt-jobs/7", which is nobody else's.
@@ -45,14 +29,6 @@ def below_root(path: str) -> str:
     if not parts or "." in parts or ".." in parts or "\0" in path:
         raise ValueError(f"cgroup path {path!r} is empty or has '.', '..' or NUL in it")
     return f"{'/' if path.startswith('/') else f'/{_PREFIX}'}{'/'.join(parts)}"
-
-
-def _above(path: str) -> list[str]:
-    """The cgroups between a path and the root, the lowest first."""
-    above = []
-    while (path := os.path.dirname(path)) != "/":
-        above.append(path)
-    return above
 
 
 class Cgroup(Owned):
@@ -77,18 +53,14 @@ class Cgroup(Owned):
     def create(cls, path: str | os.PathLike[str], limits: Limits | None = None) -> "Cgroup":
         """Make it with its limits, and those above it where they are missing. A relative path, "jobs/7", is "/pyrt-jobs/7".
 
-        What was made above it is removed with the last cgroup that this process has in it.
+        What was made above it goes with the last cgroup in that.
         Raises AlreadyExists, ValueError for a path with "..", HostError where no controller can enforce a limit, PermissionDenied.
         """
         path = below_root(os.fspath(path))
         limits = Limits() if limits is None else limits
         host = _native.host_facts()["cgroup"]
         counted = [name for name in _COUNTED if name in host["controllers"]]
-        mounts = host["mounts"].values()
-        with _changing_above:
-            missing = [above for above in _above(path) if not any(os.path.isdir(mount + above) for mount in mounts)]
-            native = _native.Cgroup.create(path, limits.resources(), controllers=counted)
-            _made_above.update(missing)
+        native = _native.Cgroup.create(path, limits.resources(), controllers=counted)
         return cls(path, native, limits)
 
     @property
@@ -163,30 +135,9 @@ class Cgroup(Owned):
             self._remove()
 
     def _remove(self) -> None:
-        mounts = [directory.removesuffix(self.path) for directory in self._native.paths.values()]
         self._native.remove()
         # Whoever keeps this object longer keeps no descriptor.
         del self._native
-        with _changing_above:
-            for above in _above(self.path):
-                if above in _made_above:
-                    # In every hierarchy, also where one is still in use: each has its own cgroups below.
-                    still_there = [mount for mount in mounts if not _removed(mount + above)]
-                    if not still_there:
-                        _made_above.discard(above)
 
     def __repr__(self) -> str:
         return f"Cgroup({self.path!r}, {self.limits!r})"
-
-
-def _removed(directory: str) -> bool:
-    """Remove a cgroup that is empty. Whether it is gone: somebody may be in it, or have taken it away."""
-    try:
-        os.rmdir(directory)
-    except FileNotFoundError:
-        return True
-    except OSError as failed:
-        if failed.errno in (errno.EBUSY, errno.ENOTEMPTY):
-            return False
-        raise
-    return True

@@ -195,7 +195,7 @@ class Container:
         return Statistics(self._group("read statistics of").statistics())
 
     def live_stats(self, interval: float = 1.0) -> "Iterator[Statistics]":
-        """`stats` now and every `interval` seconds until it ends, its cgroup held open by descriptors meanwhile.
+        """`stats` now and every `interval` seconds until it ends, its cgroup's files held open by descriptors meanwhile.
 
         Raises InvalidState at the first step when it has ended, else as `stats`.
         """
@@ -203,7 +203,7 @@ class Container:
 
         if interval <= 0:
             raise ValueError(f"interval {interval} is not above 0 seconds")
-        group = self._group("read statistics of")
+        group = self._group("read statistics of").keeping_files_open()
         init = self._native.init()
         self._native.require("read live statistics of", ("created", "running", "paused"))
         while init is not None:

@@ -86,6 +86,7 @@ def watch(container: "_native.Container", group: "_native.Cgroup", interval: flo
         if pidfd < 0:
             raise InvalidState("cannot watch the container: it ended meanwhile")
         notifier = _Notifier(group)
+        counters = group.keeping_files_open()
         try:
             poller = poll()
             poller.register(pidfd, POLLIN)
@@ -94,7 +95,7 @@ def watch(container: "_native.Container", group: "_native.Cgroup", interval: flo
             while True:
                 left = look - time.monotonic()
                 if left <= 0:
-                    yield Statistics(group.statistics())
+                    yield Statistics(counters.statistics())
                     look = time.monotonic() + interval
                     continue
                 ready = dict(poller.poll(left * 1000 + 1))

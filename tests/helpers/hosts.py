@@ -101,6 +101,12 @@ def swap_accounting() -> bool:
     return (memory / "memory.memsw.limit_in_bytes").exists() if memory else has("memory controller")
 
 
+def controller_of_cgroup2(name: str) -> bool:
+    """Whether cgroup2 itself has it: on hybrid hosts those that are not mounted as v1."""
+    mount = cgroup_mounts().cgroup2
+    return mount is not None and name in (mount / "cgroup.controllers").read_text().split()
+
+
 FACTS: dict[str, Callable[[], bool]] = {
     "root": lambda: os.geteuid() == 0,
     "mounts": mount_works,
@@ -116,6 +122,7 @@ FACTS: dict[str, Callable[[], bool]] = {
     "pure cgroup v2": lambda: cgroup_mounts().mode == "v2",
     "hybrid cgroups": lambda: cgroup_mounts().mode == "hybrid",
     "swap accounting": swap_accounting,
+    "hugetlb controller of cgroup2": partial(controller_of_cgroup2, "hugetlb"),
     **{f"{name} controller": partial(controller, name) for name in CONTROLLERS},
     **{f"{name} namespaces": Path(f"/proc/self/ns/{name}").exists for name in NAMESPACES},
     **{name: partial(program, name) for name in PROGRAMS},

@@ -15,7 +15,7 @@ from typing import IO
 import pytest
 
 import pyrt
-from helpers import cgroups
+from helpers import cgroups, hosts
 from helpers.bundles import Bundle
 from helpers.commands import Command
 from helpers.hosts import requires
@@ -78,6 +78,40 @@ def test_live_stats_end_with_the_container(running: pyrt.Container) -> None:
     assert len(list(looks)) < 1000
     with pytest.raises(pyrt.InvalidState, match=f"cannot read live statistics of container {running.id}: it is stopped"):
         next(running.live_stats())
+
+
+def open_counters(path: str) -> list[str]:
+    """Files of cgroups of that path which this process holds open, by name."""
+    targets = (
+        os.readlink(f"/proc/self/fd/{number}") for number in os.listdir("/proc/self/fd") if os.path.lexists(f"/proc/self/fd/{number}")
+    )
+    return sorted(os.path.basename(target) for target in targets if os.path.dirname(target).endswith(path))
+
+
+def test_live_stats_hold_their_files_open_between_looks_and_no_longer(running: pyrt.Container) -> None:
+    looks = running.live_stats(interval=0.01)
+    held = []
+    for _ in range(3):
+        next(looks)
+        held.append(open_counters(f"/pyrt-{running.id}"))
+    assert {"cpu.stat", "cgroup.procs"} & set(held[0]) == {"cpu.stat"}
+    if hosts.controller("pids"):
+        assert "pids.current" in held[0]
+    assert held[0] == held[1] == held[2]
+    looks.close()  # type: ignore[attr-defined]
+    assert open_counters(f"/pyrt-{running.id}") == []
+
+
+@requires("memory controller")
+def test_live_stats_see_a_limit_that_changes(running: pyrt.Container) -> None:
+    looks = running.live_stats(interval=0.01)
+    limits = []
+    for limit in ("64M", "32M"):
+        running.update(pyrt.Limits(memory=limit))
+        memory = next(looks).memory
+        assert memory is not None
+        limits.append(memory.limit_bytes)
+    assert limits == [64 * MEBIBYTE, 32 * MEBIBYTE]
 
 
 def test_processes_are_those_inside_and_no_others(running: pyrt.Container) -> None:

@@ -23,7 +23,7 @@ use crate::process::{Given, Lifetime, Process};
 use crate::seccomp::Answerer;
 use crate::sys::{self, Clone};
 use crate::trees::Trees;
-use crate::watcher::{self, Watched};
+use crate::watcher::{self, Watched, Watcher};
 
 static INIT: &[u8] = include_bytes!(env!("PYRT_INIT"));
 
@@ -86,16 +86,16 @@ pub(crate) fn make_layers(directory: &Path, lower: &Path) -> Result<()> {
     std::fs::set_permissions(&upper, mode).at("set the mode of", upper.to_string_lossy())
 }
 
-/// Starts the watcher: the socket over which it hears what to watch.
-pub(crate) fn make_watcher(plan: &LaunchPlan) -> Result<OwnedFd> {
+/// Starts the watcher.
+pub(crate) fn make_watcher(plan: &LaunchPlan) -> Result<Watcher> {
     let lent = Lent { stdio: [0, 1, 2].map(sys::lend), start_socket: None, console_socket: None, kept: &[], entered: None };
     let mut launch = Launch::new(plan, &lent, None);
     match launch.attempt() {
-        Ok(_) => {
-            // The process that we made ended when it had detached the watcher.
-            launch.reap_child();
-            launch.socket.take().ok_or_else(|| Error::system("start the watcher", None, Errno::EPROTO))
-        }
+        // The process that we made ended when it had detached the watcher, which took its place.
+        Ok(_) => match (launch.socket.take(), launch.child.take()) {
+            (Some(socket), Some((_, pidfd))) if launch.replaced => Ok(Watcher { socket, pidfd }),
+            _ => Err(Error::system("start the watcher", None, Errno::EPROTO)),
+        },
         Err(error) => Err(launch.undo(error)),
     }
 }
@@ -383,7 +383,10 @@ impl<'a> Launch<'a> {
             while !matches!(crate::process::wait_readable(first.as_fd(), None), Ok(true)) {}
             let _ = sys::reap(first.as_fd());
         }
-        Ok(())
+        match (&self.plan.cgroup, &self.cgroup) {
+            (Some(group), Some(cgroup)) => group.hand_on_inside(cgroup, pid),
+            _ => Ok(()),
+        }
     }
 
     fn terminal(&mut self, number: u64, master: Option<OwnedFd>) -> Result<()> {

@@ -3,7 +3,7 @@
 //! Its own side is `rust/init/src/inside/watch.rs`.
 
 use std::io::IoSlice;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::Mutex;
 
@@ -16,10 +16,15 @@ use crate::error::{Context, Error, Result};
 use crate::host::HostFacts;
 use crate::launch::make_watcher;
 use crate::plan::LaunchPlan;
-use crate::sys::PerProcess;
+use crate::sys::{self, PerProcess};
 
-/// The socket to this process's watcher. A forked child makes its own, whatever its parent's threads were at.
-static WATCHER: PerProcess<Mutex<Option<OwnedFd>>> = PerProcess::new();
+/// This process's watcher. A forked child makes its own, whatever its parent's threads were at.
+static WATCHER: PerProcess<Mutex<Option<Watcher>>> = PerProcess::new();
+
+pub(crate) struct Watcher {
+    pub socket: OwnedFd,
+    pub pidfd: OwnedFd,
+}
 
 /// A cgroup that the watcher knows of, until dropped.
 #[derive(Debug)]
@@ -51,6 +56,12 @@ impl Drop for Watched {
     }
 }
 
+/// The watcher's PID, where one was made and lives: it is in the caller's cgroup.
+pub(crate) fn pid() -> Option<i32> {
+    let watcher = WATCHER.get().lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+    watcher.as_ref().and_then(|watcher| sys::pidfd_pid(watcher.pidfd.as_fd()).ok())
+}
+
 /// To this process's watcher; one that is missing, or was killed, is made anew where `make` says so.
 fn send(message: Message, text: &[u8], make: bool) -> Result<()> {
     let mut watcher = WATCHER.get().lock().unwrap_or_else(|poisoned| poisoned.into_inner());
@@ -61,7 +72,7 @@ fn send(message: Message, text: &[u8], make: bool) -> Result<()> {
             }
             *watcher = Some(make_watcher(&LaunchPlan::watching(HostFacts::get()?)?)?);
         }
-        let Some(socket) = watcher.as_ref() else { continue };
+        let Some(Watcher { socket, .. }) = watcher.as_ref() else { continue };
         let head = message.to_bytes();
         let parts = [IoSlice::new(&head), IoSlice::new(text)];
         match sendmsg::<UnixAddr>(socket.as_raw_fd(), &parts, &[], MsgFlags::MSG_NOSIGNAL, None) {

@@ -32,6 +32,9 @@ pub const MAX_FDS: usize = 253;
 /// Of a mask of NUMA nodes (MAX_NUMNODES of a kernel) or CPUs (cpu_set_t of the C library).
 pub const MASK_BITS: usize = 1024;
 
+/// The extended attribute of a cgroup that was made only because one below it was wanted.
+pub const CGROUP_MADE_ABOVE: &core::ffi::CStr = c"user.pyrt.made-above";
+
 /// `Step::Meet`: what the caller does meanwhile.
 pub mod meet {
     /// Write uid_map and gid_map.

@@ -55,6 +55,10 @@ impl Cgroup {
         Ok(Cgroup(Arc::new(Core::open(&paths).map_err(Raised::from)?)))
     }
 
+    fn keeping_files_open(&self, py: Python<'_>) -> PyResult<Self> {
+        Ok(Cgroup(Arc::new(self.with(py, Core::keeping_files_open)?)))
+    }
+
     #[getter]
     fn paths(&self, py: Python<'_>) -> PyResult<HashMap<String, String>> {
         self.with(py, |core| Ok(core.paths().into_iter().collect()))

@@ -3,13 +3,16 @@
 //! Everything goes through the descriptor (`openat`), so a directory that is replaced under our feet is never mistaken for ours.
 //! Neighbours: `v1`, `v2` (what the files mean), `plan` (makes directories), `group` (owns them).
 
+use std::collections::HashMap;
 use std::ffi::OsString;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::sync::Mutex;
 
 use nix::errno::Errno;
 use nix::fcntl::{openat, AtFlags, OFlag, AT_FDCWD};
 use nix::sys::stat::{fstat, fstatat, mkdirat, Mode};
 use nix::sys::statfs::{fstatfs, CGROUP2_SUPER_MAGIC, CGROUP_SUPER_MAGIC};
+use nix::sys::uio::pread;
 use nix::unistd::{unlinkat, UnlinkatFlags};
 
 use crate::error::{Context, Error, Result};
@@ -36,19 +39,31 @@ pub enum Version {
 pub(super) struct Directory {
     fd: OwnedFd,
     path: String,
+    /// Files that were read stay open here, for who reads them again and again.
+    open_files: Option<Mutex<HashMap<String, OwnedFd>>>,
 }
 
 impl Directory {
+    fn new(fd: OwnedFd, path: String) -> Directory {
+        Directory { fd, path, open_files: None }
+    }
+
+    /// The same directory, whose files stay open once they were read.
+    pub fn keeping_files_open(&self) -> Result<Directory> {
+        let fd = self.fd.try_clone().at("open cgroup", &self.path)?;
+        Ok(Directory { open_files: Some(Mutex::default()), ..Directory::new(fd, self.path.clone()) })
+    }
+
     /// Open the absolute `path`. Errors: what openat(2) says.
     pub fn open(path: &str) -> Result<Directory> {
         let fd = openat(AT_FDCWD, path, DIRECTORY, Mode::empty()).at("open cgroup", path)?;
-        Ok(Directory { fd, path: path.to_owned() })
+        Ok(Directory::new(fd, path.to_owned()))
     }
 
     /// Open the directory `relative` below this one; the caller has refused `..` in it.
     pub fn open_below(&self, relative: &str) -> nix::Result<Directory> {
         let fd = openat(&self.fd, relative, DIRECTORY, Mode::empty())?;
-        Ok(Directory { fd, path: self.path_of(relative) })
+        Ok(Directory::new(fd, self.path_of(relative)))
     }
 
     pub fn make(&self, relative: &str) -> nix::Result<()> {
@@ -119,21 +134,16 @@ impl Directory {
     }
 
     pub fn try_read(&self, file: &str) -> nix::Result<String> {
-        let fd = self.open_file(file, OFlag::O_RDONLY)?;
-        let mut bytes = vec![0; READ_SIZE];
-        let mut length = 0;
-        // Not by std, which asks for the size first: the kernel does not know it before it makes the text.
-        loop {
-            let count = nix::unistd::read(&fd, &mut bytes[length..])?;
-            length += count;
-            if count == 0 {
-                bytes.truncate(length);
-                return String::from_utf8(bytes).map_err(|_| Errno::EILSEQ);
-            }
-            if length == bytes.len() {
-                bytes.resize(length * 2, 0);
-            }
+        let Some(open_files) = &self.open_files else {
+            return read_whole(self.open_file(file, OFlag::O_RDONLY)?.as_fd());
+        };
+        let mut open_files = open_files.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        if let Some(fd) = open_files.get(file) {
+            return read_whole(fd.as_fd());
         }
+        // One that is not there is looked for again: a controller may come.
+        let fd = self.open_file(file, OFlag::O_RDONLY)?;
+        read_whole(open_files.entry(file.to_owned()).or_insert(fd).as_fd())
     }
 
     pub fn open_file(&self, file: &str, flags: OFlag) -> nix::Result<OwnedFd> {
@@ -218,14 +228,14 @@ impl Directory {
         enter(self)?;
         let mut pending = vec![self.children()?];
         let mut trail: Vec<OsString> = Vec::new();
-        let mut current = Directory { fd: openat(&self.fd, ".", DIRECTORY, Mode::empty())?, path: self.path.clone() };
+        let mut current = Directory::new(openat(&self.fd, ".", DIRECTORY, Mode::empty())?, self.path.clone());
         while let Some(siblings) = pending.last_mut() {
             if let Some(name) = siblings.pop() {
                 let fd = match openat(&current.fd, name.as_os_str(), DIRECTORY, Mode::empty()) {
                     Err(Errno::ENOENT) => continue,
                     opened => opened?,
                 };
-                current = Directory { path: current.path_of(&name.to_string_lossy()), fd };
+                current = Directory::new(fd, current.path_of(&name.to_string_lossy()));
                 enter(&current)?;
                 pending.push(current.children()?);
                 trail.push(name);
@@ -235,10 +245,28 @@ impl Directory {
                 let fd = openat(&current.fd, "..", DIRECTORY, Mode::empty())?;
                 leave(fd.as_fd(), &name)?;
                 let path = current.path.rsplit_once('/').map_or_else(String::new, |(parent, _)| parent.to_owned());
-                current = Directory { fd, path };
+                current = Directory::new(fd, path);
             }
         }
         Ok(())
+    }
+}
+
+/// From the start, wherever an earlier read ended: the kernel makes the text anew.
+fn read_whole(file: BorrowedFd<'_>) -> nix::Result<String> {
+    let mut bytes = vec![0; READ_SIZE];
+    let mut length = 0;
+    // Not by std, which asks for the size first: the kernel does not know it before it makes the text.
+    loop {
+        let count = pread(file, &mut bytes[length..], length as i64)?;
+        length += count;
+        if count == 0 {
+            bytes.truncate(length);
+            return String::from_utf8(bytes).map_err(|_| Errno::EILSEQ);
+        }
+        if length == bytes.len() {
+            bytes.resize(length * 2, 0);
+        }
     }
 }
 

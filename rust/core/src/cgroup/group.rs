@@ -10,7 +10,7 @@ use nix::fcntl::OFlag;
 
 use super::directory::{Directory, Version};
 use super::usage::Usage;
-use super::{processes, v1, v2, UNIFIED};
+use super::{above, processes, v1, v2, UNIFIED};
 use crate::error::{Context, Error, Kind, Result};
 
 /// How long processes may take to stand still or to die before that is an error: only what sleeps in the kernel
@@ -71,6 +71,16 @@ impl Cgroup {
             members.push(Member { key: key.clone(), version, controllers, directory });
         }
         Ok(Cgroup { members, reused: true })
+    }
+
+    /// The same cgroup, for who reads its counters again and again: each file stays open once it was read.
+    pub fn keeping_files_open(&self) -> Result<Cgroup> {
+        let member = |member: &Member| {
+            let Member { key, version, controllers, directory } = member;
+            let directory = directory.keeping_files_open()?;
+            Ok(Member { key: key.clone(), version: *version, controllers: controllers.clone(), directory })
+        };
+        Ok(Cgroup { members: self.members.iter().map(member).collect::<Result<_>>()?, reused: self.reused })
     }
 
     /// Hierarchy and absolute directory, as `CgroupPlan::paths`.
@@ -200,7 +210,7 @@ impl Cgroup {
         Ok(usage)
     }
 
-    /// Remove it with all cgroups below. Missing ones are fine.
+    /// Remove it with all cgroups below, and those above that were made only for it and have no other in them. Missing ones are fine.
     ///
     /// Errors: EBUSY, naming the processes that are still in it. What could be removed is.
     pub fn remove(&self) -> Result<()> {
@@ -252,7 +262,7 @@ impl Member {
             };
         }
         match outcome {
-            Ok(()) | Err(Errno::ENOENT | Errno::ENODEV) => Ok(()),
+            Ok(()) | Err(Errno::ENOENT | Errno::ENODEV) => above::remove(directory.path(), self.version),
             Err(errno) => {
                 let error = Error::system("remove cgroup", directory.path().to_owned(), errno);
                 Err(match processes::of_all(directory) {

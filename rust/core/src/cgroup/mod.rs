@@ -2,11 +2,14 @@
 //!
 //! `discovery` finds the hierarchies → `limits` turns the spec's resources into files and values → `plan` decides and makes → `group`
 //! is what exists, and what is done with it. `v1` and `v2` answer the same questions for one directory, `usage` and
-//! `statistics` read counters, `oom` notifies, `processes` lists and signals, `devices` is the eBPF program of cgroup2, `directory` is the only one that touches files.
+//! `statistics` read counters, `oom` notifies, `processes` lists and signals, `devices` is the eBPF program of cgroup2, `delegation` is about who may
+//! do what in it, `above` about cgroups that were made on the way, `directory` is the only one that touches files.
 //!
 //! On a hybrid host limits go through v1, while the cgroup2 mount, controllers or not, tracks, freezes and kills. A launch never
 //! writes `cgroup.procs` (5 to 15 ms on v1): `CLONE_INTO_CGROUP` with `Cgroup::unified`, `0` into each of `Cgroup::tasks`.
 
+mod above;
+mod delegation;
 mod devices;
 mod directory;
 mod discovery;

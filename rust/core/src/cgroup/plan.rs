@@ -6,12 +6,13 @@ use oci_spec::runtime::LinuxResources;
 
 use nix::errno::Errno;
 
+use super::delegation::{self, Owner};
 use super::devices::{self, Program};
 use super::directory::{Directory, Version};
 use super::discovery::{Hierarchies, Hierarchy, Mode};
 use super::group::{Cgroup, Member};
 use super::limits::{self, Setting, Settings};
-use super::{processes, v1, v2, UNIFIED};
+use super::{above, processes, v1, v2, UNIFIED};
 use crate::error::{Context, Error, Kind, Result};
 
 const CGROUPS_PATH: &str = "linux.cgroupsPath";
@@ -54,6 +55,8 @@ pub struct CgroupPlan {
     devices: Option<Program>,
     warnings: Vec<String>,
     exclusive: bool,
+    /// Whose the cgroup2 directory becomes.
+    pub(super) owner: Option<Owner>,
 }
 
 /// One hierarchy that the cgroup will be made in.
@@ -111,7 +114,7 @@ impl CgroupPlan {
         }
         // Where nothing is denied, the caller need not have the right to load programs.
         let devices = devices.filter(|program| !program.allows_everything());
-        Ok(CgroupPlan { path, joined, devices, warnings, exclusive: false })
+        Ok(CgroupPlan { path, joined, devices, warnings, exclusive: false, owner: None })
     }
 
     /// Hierarchy and absolute directory: ("unified", "/sys/fs/cgroup/unified/pyrt/x"), ("memory", ...). v1 hierarchies are named by their
@@ -194,6 +197,9 @@ impl CgroupPlan {
                     v2::enable(root, &self.path, &joined.required, &joined.wished)?;
                     if let Some(program) = &self.devices {
                         devices::install(&directory, program)?;
+                    }
+                    if let Some(Owner::Outside(uid)) = self.owner {
+                        delegation::hand_on(&directory, uid)?;
                     }
                 }
                 Version::V1 if joined.controllers.iter().any(|name| name == "cpuset") => v1::inherit_cpuset(root, &self.path, &directory)?,
@@ -283,6 +289,7 @@ fn make_leaf<'a>(root: &'a Directory, relative: &str, exclusive: bool, made: &mu
                 let directory = opened.at("open cgroup", &absolute)?;
                 if existing {
                     require_empty(&directory)?;
+                    above::keep(&directory)?;
                 }
                 return Ok(directory);
             }
@@ -294,10 +301,10 @@ fn make_leaf<'a>(root: &'a Directory, relative: &str, exclusive: bool, made: &mu
 fn make_parents<'a>(root: &'a Directory, relative: &str, made: &mut Vec<(&'a Directory, String)>) -> Result<()> {
     for (end, _) in relative.match_indices('/') {
         let parent = &relative[..end];
-        match root.make(parent) {
-            Ok(()) => made.push((root, parent.to_owned())),
-            // ENOENT: the one above went away again; the caller starts over.
-            Err(Errno::EEXIST | Errno::ENOENT) => {}
+        match above::make(root, parent) {
+            Ok(true) => made.push((root, parent.to_owned())),
+            // ENOENT: it, or the one above, went away again; the caller starts over.
+            Ok(false) | Err(Errno::ENOENT) => {}
             Err(errno) => return Err(not_made(root.path_of(parent), errno)),
         }
     }

@@ -20,8 +20,13 @@ const NAMED_IN_ERRORS: usize = 5;
 
 /// PIDs in the cgroup itself, as this process sees them. 0 stands for those outside of this pid namespace and is left out.
 pub(super) fn of(directory: &Directory) -> nix::Result<Vec<i32>> {
+    of_any_namespace(directory).map(|pids| pids.into_iter().filter(|pid| *pid != 0).collect())
+}
+
+/// As `of`, with a 0 for each of those outside.
+pub(super) fn of_any_namespace(directory: &Directory) -> nix::Result<Vec<i32>> {
     match directory.try_read(PROCS) {
-        Ok(text) => Ok(text.lines().filter_map(|line| line.parse().ok()).filter(|pid| *pid != 0).collect()),
+        Ok(text) => Ok(text.lines().filter_map(|line| line.parse().ok()).collect()),
         // A threaded cgroup has threads only; the processes are listed by the cgroup above that the threads belong to.
         Err(Errno::EOPNOTSUPP | Errno::ENODEV | Errno::ENOENT) => Ok(Vec::new()),
         Err(errno) => Err(errno),

@@ -12,7 +12,7 @@ use nix::fcntl::OFlag;
 use nix::poll::{poll, PollFd, PollFlags, PollTimeout};
 
 use super::directory::Directory;
-use super::processes;
+use super::{delegation, processes};
 use crate::error::{Context, Error, Kind, Result};
 
 const EVENTS: &str = "cgroup.events";
@@ -24,23 +24,24 @@ const EVENTS_BYTES: usize = 128;
 
 /// Give controllers to the cgroup `relative` below `root`: every cgroup above it gains what it lacks in `cgroup.subtree_control`.
 ///
-/// `required` are what limits need: an error where they cannot be had. `wished` only make usage complete: where a cgroup
-/// above has processes of its own, or is not ours to change, the cgroup does without, and usage says None.
+/// `required` are what limits need: an error where they cannot be had; a caller that sits in the way itself, in a cgroup that is delegated to it,
+/// moves into a leaf there. `wished` only make usage complete: where a cgroup above has processes of its own, or is not ours to change, the
+/// cgroup does without, and usage says None.
 pub(super) fn enable(root: &Directory, relative: &str, required: &[String], wished: &[String]) -> Result<()> {
     if required.is_empty() && wished.is_empty() {
         return Ok(());
     }
     let ends = relative.match_indices('/').map(|(end, _)| end);
-    give(root, required, wished)?;
+    give(root, "", root, required, wished)?;
     for end in ends {
         let above = &relative[..end];
         let directory = root.open_below(above).at("open cgroup", root.path_of(above))?;
-        give(&directory, required, wished)?;
+        give(root, above, &directory, required, wished)?;
     }
     Ok(())
 }
 
-fn give(directory: &Directory, required: &[String], wished: &[String]) -> Result<()> {
+fn give(root: &Directory, above: &str, directory: &Directory, required: &[String], wished: &[String]) -> Result<()> {
     let present = directory.read(SUBTREE_CONTROL)?;
     let missing = |names: &[String]| -> Vec<String> {
         names.iter().filter(|name| !present.split_whitespace().any(|known| known == *name)).map(|name| format!("+{name}")).collect()
@@ -52,24 +53,20 @@ fn give(directory: &Directory, required: &[String], wished: &[String]) -> Result
     }
     // One write is all or nothing. What limits need comes first; each wish then stands for itself, and one refused is seen in the usage.
     if !required.is_empty() {
-        give_required(directory, &required.join(" "))?;
+        let value = required.join(" ");
+        let attempt = || directory.try_write(SUBTREE_CONTROL, &value).map_err(|errno| directory.refused(SUBTREE_CONTROL, &value, errno));
+        match attempt() {
+            Err(error) if error.errno == Some(Errno::EBUSY) => {
+                delegation::make_room(root, above, directory, error)?;
+                attempt()?;
+            }
+            outcome => outcome?,
+        }
     }
     for wish in wished {
         let _ = directory.try_write(SUBTREE_CONTROL, &wish);
     }
     Ok(())
-}
-
-fn give_required(directory: &Directory, value: &str) -> Result<()> {
-    directory.try_write(SUBTREE_CONTROL, value).map_err(|errno| {
-        let error = directory.refused(SUBTREE_CONTROL, value, errno);
-        let inside = match processes::of(directory) {
-            Ok(pids) if errno == Errno::EBUSY && !pids.is_empty() => processes::list(&pids),
-            _ => return error,
-        };
-        let hint = format!("{inside} in that cgroup itself; move them into a cgroup below it, only then can it give controllers down");
-        error.with_hint(hint)
-    })
 }
 
 /// Errors unless the cgroup can hold processes and controllers: in a threaded subtree it cannot.

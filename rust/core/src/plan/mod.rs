@@ -4,6 +4,7 @@
 //! `exec` (into a container that exists) · `hooks` · `describe` (a step and a failed call in words).
 
 mod builder;
+mod cgroup_owner;
 mod describe;
 mod devices;
 mod exec;
@@ -132,6 +133,7 @@ impl LaunchPlan {
                 "a mount namespace is needed: without one the container's root would be the host's",
             ));
         }
+        let cgroup = cgroup.map(|group| cgroup_owner::handed_on(group, &config.spec, &spaces, facts, &mut steps));
         steps.stdio();
         spaces.enter(&mut steps, cgroup.as_ref())?;
         let net_devices = netdevices::build(&mut steps, &config.spec, &spaces)?;

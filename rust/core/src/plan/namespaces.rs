@@ -277,6 +277,18 @@ impl Namespaces {
         Ok(())
     }
 
+    /// Who a user of the container is here, where its user namespace is not a given one; None where nobody is.
+    pub fn host_uid(&self, spec: &Spec, inside: u32) -> Option<u32> {
+        if !self.new_user() {
+            return Some(inside);
+        }
+        let maps = spec.linux().as_ref().and_then(|linux| linux.uid_mappings().as_deref()).unwrap_or_default();
+        maps.iter().find_map(|map| {
+            let offset = inside.checked_sub(map.container_id()).filter(|offset| *offset < map.size())?;
+            map.host_id().checked_add(offset)
+        })
+    }
+
     pub fn into_maps(self) -> Option<IdMap> {
         self.maps
     }

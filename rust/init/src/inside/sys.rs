@@ -291,6 +291,11 @@ pub fn lsetxattr(path: &CStr, name: &CStr, value: &[u8]) -> Result<()> {
     call!(__NR_lsetxattr, path.as_ptr(), name.as_ptr(), value.as_ptr(), value.len(), 0).map(drop)
 }
 
+/// The length of an extended attribute, and as much of it as `value` has room for.
+pub fn getxattr(path: &CStr, name: &CStr, value: &mut [u8]) -> Result<usize> {
+    call!(__NR_lgetxattr, path.as_ptr(), name.as_ptr(), value.as_mut_ptr(), value.len())
+}
+
 pub fn faccess_execute(path: &CStr) -> Result<()> {
     const X_OK: u32 = 1;
     const AT_EACCESS: u32 = 0x200;

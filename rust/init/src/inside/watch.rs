@@ -4,9 +4,9 @@
 
 use core::ffi::CStr;
 
-use linux_raw_sys::errno::{EBUSY, ENOTEMPTY};
+use linux_raw_sys::errno::{EBUSY, ENOENT, ENOTEMPTY};
 use linux_raw_sys::general::*;
-use pyrt_init::{kind, Message, MESSAGE_SIZE, WATCH_SIZE};
+use pyrt_init::{kind, Message, CGROUP_MADE_ABOVE, MESSAGE_SIZE, WATCH_SIZE};
 
 use crate::sys::{self, Result};
 use crate::{directory, Init};
@@ -29,6 +29,8 @@ pub fn watch(init: &Init, caller: i32) -> Result<()> {
     // The caller's directory must stay removable.
     sys::chdir(c"/")?;
     let slots: &mut [Watched] = sys::slots(SLOTS)?;
+    let own = sys::own_pidfd()?;
+    sys::send(init.socket, Message { kind: kind::PROCESS, ..Message::default() }, Some(own))?;
     sys::send(init.socket, Message { kind: kind::READY, ..Message::default() }, None)?;
     let mut kept = [init.socket, caller];
     kept.sort_unstable();
@@ -107,6 +109,7 @@ fn end(watched: &Watched) {
             }
             remove(sys::CWD, path, directory);
             sys::close(directory);
+            remove_above(path);
         }
     }
 }
@@ -131,6 +134,27 @@ fn populated(events: i32) -> Result<bool> {
     sys::rewind(events)?;
     let length = sys::read(events, &mut text)?;
     Ok(text[..length].starts_with(b"populated 1"))
+}
+
+/// Removes those above that were made only for it, up to the first that is in use (`core/src/cgroup/above.rs`).
+fn remove_above(path: &CStr) {
+    let mut above = [0u8; WATCH_SIZE];
+    let bytes = path.to_bytes();
+    if bytes.len() >= above.len() {
+        return;
+    }
+    above[..bytes.len()].copy_from_slice(bytes);
+    while let Some(end) = above.iter().position(|byte| *byte == 0).and_then(|length| above[..length].iter().rposition(|byte| *byte == b'/'))
+    {
+        above[end..].fill(0);
+        let Ok(parent) = CStr::from_bytes_until_nul(&above) else { return };
+        match sys::getxattr(parent, CGROUP_MADE_ABOVE, &mut []).and_then(|_| sys::rmdir(sys::CWD, parent)) {
+            Ok(()) => {}
+            // Another one's removal was quicker.
+            Err(failure) if failure.errno == ENOENT as i32 => {}
+            Err(_) => return,
+        }
+    }
 }
 
 /// Removes a cgroup with those below it; waits out the moment in which v1 still holds an ended process.
