@@ -27,6 +27,7 @@ fn plan(bundle: &Bundle, form: Form, overlay: Overlay) -> Result<LaunchPlan> {
         env: Vec::new(),
         waits_for_start: false,
         end_with_caller: false,
+        keep_changes: false,
     };
     LaunchPlan::new(bundle::CONFIG, options, HostFacts::get()?)
 }

@@ -23,6 +23,7 @@ fn options(form: Form) -> Options {
         env: Vec::new(),
         waits_for_start: false,
         end_with_caller: false,
+        keep_changes: false,
     }
 }
 

@@ -32,6 +32,7 @@ pub fn plan(data: &[u8]) {
                 env: vec!["NOTIFY_SOCKET=/run/notify/notify.sock".to_owned()],
                 waits_for_start: form == Form::Engine,
                 end_with_caller: form == Form::Library,
+                keep_changes: false,
             };
             let _ = LaunchPlan::new(data, options, &facts);
         }

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from pyrt.errors import SpecError as SpecError
     from pyrt.filesystem import Overlay as Overlay
     from pyrt.launch import kill_all as kill_all
+    from pyrt.layer import Changes as Changes
     from pyrt.limits import Limits as Limits
     from pyrt.limits import Usage as Usage
     from pyrt.mounts import Mount as Mount
@@ -70,6 +71,7 @@ _MODULES = {
     ),
     "filesystem": ("Overlay",),
     "launch": ("kill_all",),
+    "layer": ("Changes",),
     "limits": ("Limits", "Usage"),
     "mounts": ("Mount",),
     "namespaces": ("Namespace", "Namespaces"),
@@ -92,6 +94,7 @@ __all__ = [
     "aio",
     "kill_all",
     "CompletedProcess",
+    "Changes",
     "Cause",
     "SystemCall",
     "ExitReport",

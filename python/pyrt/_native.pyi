@@ -12,8 +12,10 @@ __all__ = [
     "Cgroup",
     "Container",
     "LaunchPlan",
+    "Layer",
     "OCI_VERSION",
     "Process",
+    "Root",
     "SeccompListener",
     "SeccompNotification",
     "SeccompProfile",
@@ -67,6 +69,7 @@ def plan(
     env: Sequence[str] = ...,
     waits_for_start: bool = False,
     end_with_caller: bool = False,
+    keep_changes: bool = False,
 ) -> LaunchPlan:
     """Check config.json strictly and decide everything that can be decided before the container exists. Touches nothing.
 
@@ -76,7 +79,7 @@ def plan(
     where config.json gives none; cgroups=False joins none. new_keyring=False keeps the caller's session keyring.
     preserve_fds: how many descriptors the program keeps. env: appended to process.env. waits_for_start: init
     waits for `start` before it executes the program. end_with_caller: everything inside ends when the calling process does (form
-    "library"). Raises SpecError (with the JSON path) and HostError.
+    "library"). keep_changes: `Process.layer` has what it changes. Raises SpecError (with the JSON path) and HostError.
     """
 
 @final
@@ -154,6 +157,9 @@ class LaunchPlan:
         """The program runs under a seccomp profile."""
 
     @property
+    def root_owner(self) -> tuple[int, int]:
+        """Outside, the user and group that are 0 and 0 inside."""
+    @property
     def own_pid_namespace(self) -> bool: ...
     def launch(
         self,
@@ -168,6 +174,25 @@ class LaunchPlan:
         that gets the terminal. pass_fds: descriptors that the program keeps, renumbered from 3, as many as the plan's preserve_fds.
         On failure everything is undone and the error raised. Releases the GIL.
         """
+
+@final
+class Layer:
+    """The upper layer of a root, by descriptors of this process: it is there until the last is closed, whatever has ended."""
+
+    def changes(self) -> list[tuple[Literal["added", "changed", "deleted"], str]]:
+        """What differs from the layers below, by absolute path, sorted."""
+    def commit(self, directory: str) -> None:
+        """Write the changes to a new directory, or an empty one, as a layer for another overlay; whole or not at all."""
+    def close(self) -> None: ...
+
+@final
+class Root:
+    """A container's root, by a descriptor. Both copies return what was left out: devices, sockets, FIFOs, and links that lead out of what is
+    copied; they raise Error (EFBIG) beyond max_size bytes, and leave nothing of a copy that fails."""
+
+    def copy_in(self, source: str, target: str, *, max_size: int | None = None) -> list[str]: ...
+    def copy_out(self, source: str, target: str, *, max_size: int | None = None) -> list[str]: ...
+    def close(self) -> None: ...
 
 @final
 class Process:
@@ -191,6 +216,10 @@ class Process:
         """The pty master, once, owned by whoever takes it; None where there is none or it went to a console socket."""
     def listener(self) -> SeccompListener | None:
         """The listener of the program's seccomp filter, once, owned by whoever takes it; None where nobody or somebody else answers."""
+    def layer(self) -> tuple[Layer, Root] | None:
+        """What it changes, and its root, once; None where keep_changes was not asked for."""
+    def root(self, owner: tuple[int, int]) -> Root:
+        """Its root while it lives; owner: of what is copied in. Raises Error (ESRCH) when it has ended."""
     def wait(self, timeout: float | None = None) -> int | None:
         """Wait status as subprocess has it: the exit code, or minus the signal. None when timeout seconds passed.
 
@@ -257,6 +286,8 @@ class Container:
         """Returns when the program was executed and the poststart hooks are done; with notify_socket when it was ready, or has ended."""
     def wait_ready(self) -> None:
         """Wait until one that did not wait for `start` is ready, or has ended, where notify_socket was given. Ctrl-C interrupts it."""
+    def root(self) -> Root:
+        """Its root as it is now. InvalidState unless it is created, running or paused."""
     def kill(self, signal: int, all: bool) -> None: ...
     def pause(self) -> None: ...
     def resume(self) -> None: ...
@@ -329,8 +360,8 @@ def namespaces_create(kinds: Sequence[str], *, uid_mappings: Sequence[tuple[int,
                       monotonic_offset: float = 0.0, boottime_offset: float = 0.0) -> tuple[dict[str, int], int | None, int | None]:
     """Make namespaces beside the caller, who stays where he is: ({kind: descriptor}, PID and pidfd of the PID 1 that holds a pid namespace)."""
 
-def overlay_mount(lower: Sequence[str], *, upper_dir: str | None, size: int | None) -> int:
-    """A detached overlay mount's descriptor. upper_dir None: thrown away, on a tmpfs of `size` bytes. HostError without the right to mount."""
+def overlay_mount(lower: Sequence[str], *, upper_dir: str | None, size: int | None) -> tuple[int, Layer]:
+    """A detached overlay mount's descriptor, and its upper layer. upper_dir None: thrown away, on a tmpfs of `size` bytes. HostError without the right to mount."""
 
 def seccomp_compile(profile: Mapping[str, Any], *, architecture: str | None = None, key: int = 0) -> bytes:
     """What init would load for this `linux.seccomp`, as an array of struct sock_filter; for a kernel of another architecture ("x86_64",

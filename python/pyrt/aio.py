@@ -22,9 +22,11 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self, Unpack
 
+    from pyrt import _native
     from pyrt.causes import Cause
     from pyrt.completed import CompletedProcess
     from pyrt.launch import Launch
+    from pyrt.layer import Changes, Layer
     from pyrt.limits import Usage
     from pyrt.options import ContainerOptions, StrPath
     from pyrt.stdio import File
@@ -173,7 +175,8 @@ async def run(  # noqa: F811 - the overloads are above
         raise
     assert running.usage is not None, "it is known when the container has ended"
     output = exchange.output(pipes[0]), exchange.output(pipes[1])
-    return communication.completed(configuration.config["process"]["args"], returncode, exchange, output, running.usage, launch.warnings)
+    words, warnings = configuration.config["process"]["args"], launch.warnings
+    return communication.completed(words, returncode, exchange, output, running.usage, warnings, running.changes)
 
 
 async def create_subprocess_exec(
@@ -237,12 +240,14 @@ class Process:
     everything inside; cpu_time= is kept by the loop, max_output= is of what communicate reads.
     """
 
-    __slots__ = ("_begun", "_owner", "_running", "args", "pid", "stderr", "stdin", "stdout")
+    __slots__ = ("_begun", "_layer", "_owner", "_running", "args", "pid", "stderr", "stdin", "stdout")
 
     def __init__(self, running: Running, args: list[str]) -> None:
         self._running = running
         self._owner = os.getpid()
         self._begun = False
+        # Kept when the container has ended, until this is closed.
+        self._layer, running.launch.layer = running.launch.layer, None
         self.args = args
         self.pid = running.launch.process.pid
         self.stdin: asyncio.StreamWriter | None = None
@@ -347,6 +352,36 @@ class Process:
             exchange.refused()
         self.stdin.close()
 
+    async def changes(self) -> "Changes":
+        """As `Popen.changes`; this, and the three below, in a thread of the loop's."""
+        return await asyncio.to_thread(self._kept_layer().changes)
+
+    async def commit(self, directory: "StrPath") -> None:
+        """As `Popen.commit`."""
+        await asyncio.to_thread(self._kept_layer().commit, directory)
+
+    async def copy_in(self, source: "StrPath", target: "StrPath", *, max_size: "int | str | None" = None) -> list[str]:
+        """As `Popen.copy_in`."""
+        from pyrt.layer import copy_in
+
+        return await asyncio.to_thread(copy_in, self._open_root(), source, target, max_size)
+
+    async def copy_out(self, source: "StrPath", target: "StrPath", *, max_size: "int | str | None" = None) -> list[str]:
+        """As `Popen.copy_out`."""
+        from pyrt.layer import copy_out
+
+        return await asyncio.to_thread(copy_out, self._open_root(), source, target, max_size)
+
+    def _kept_layer(self) -> "Layer":
+        from pyrt.layer import kept
+
+        return kept(self._layer)
+
+    def _open_root(self) -> "_native.Root":
+        from pyrt.layer import root_of
+
+        return root_of(self._layer, None if self._running.ended.done() else self._running.launch)
+
     def send_signal(self, signal: "int | str") -> None:
         """Send a signal (number or name) to the command. Does nothing once it has ended."""
         from pyrt.signals import number
@@ -374,6 +409,8 @@ class Process:
         finally:
             if self.stdin is not None:
                 self.stdin.close()
+            if self._layer is not None:
+                self._layer.release()
 
     async def __aenter__(self) -> "Self":
         return self

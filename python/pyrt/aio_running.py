@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from pyrt.exchange import Exchange
     from pyrt.launch import Launch
+    from pyrt.layer import Changes
     from pyrt.limits import Usage
 
 HELPERS = 2
@@ -66,13 +67,14 @@ def _helpers_of_this_process() -> _Helpers:
 class Running:
     """A launched container. ended: resolves to the return code when everything inside has ended and its cgroup is gone.
 
-    usage: what it has used, known by then. All methods are for the loop's thread, but `end_from_anywhere`.
+    usage, changes: what it has used, and changed where that is kept; known by then. All methods are for the loop's thread, but `end_from_anywhere`.
     """
 
     def __init__(self, launch: "Launch", exchange: "Exchange", helpers: _Helpers, executor: ThreadPoolExecutor) -> None:
         self.launch = launch
         self.exchange = exchange
         self.usage: Usage | None = None
+        self.changes: Changes | None = None
         self.loop = asyncio.get_running_loop()
         self.ended: asyncio.Future[int] = self.loop.create_future()
         # Somebody may never ask: that is no reason for a message about an exception that was not retrieved.
@@ -199,6 +201,7 @@ class Running:
             assert returncode is not None, "a wait without deadline returns a status"
             drain(self.exchange)
             self.usage = self.launch.usage()
+            self.changes = self.launch.changes()
         except BaseException:
             self.launch.close()
             raise

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from pyrt.completed import CompletedProcess
+    from pyrt.layer import Changes
     from pyrt.limits import Usage
     from pyrt.stdio import File
 
@@ -72,7 +73,14 @@ class Communication:
         return exchange
 
     def completed(
-        self, args: list[str], returncode: int, exchange: Exchange, output: "tuple[bytes | None, ...]", usage: "Usage", warnings: list[str]
+        self,
+        args: list[str],
+        returncode: int,
+        exchange: Exchange,
+        output: "tuple[bytes | None, ...]",
+        usage: "Usage",
+        warnings: list[str],
+        changes: "Changes | None" = None,
     ) -> "CompletedProcess[Any]":
         """The result. Raises ContainerTimeout where the time was up, and ContainerFailed where check was asked for; both carry it."""
         from pyrt.completed import CompletedProcess
@@ -85,7 +93,7 @@ class Communication:
             said = tuple(None if part is None else decoded(part, self._encoding, handler) for part in output)
         cause = exchange.cause(returncode, usage)
         completed: CompletedProcess[Any] = CompletedProcess(
-            args, returncode, *said, usage=usage, cause=cause, warnings=warnings, truncated=exchange.truncated
+            args, returncode, *said, usage=usage, cause=cause, warnings=warnings, truncated=exchange.truncated, changes=changes
         )
         if exchange.ended_by == "TIMEOUT" and self._timeout is not None:
             from pyrt.errors import ContainerTimeout

@@ -7,6 +7,7 @@ if TYPE_CHECKING:
     from typing import Any, Generic, TypeVar
 
     from pyrt.causes import Cause
+    from pyrt.layer import Changes
 
     Output = TypeVar("Output", bytes, str)
 else:
@@ -25,10 +26,10 @@ class CompletedProcess(Generic[Output]):
 
     args: the command. returncode: its exit code, or minus the signal that ended it. stdout, stderr: what it wrote, None where that was
     not captured. usage: what the container used. cause: why it ended. warnings: what of the configuration could not be followed.
-    truncated: whether it wrote more than max_output keeps.
+    truncated: whether it wrote more than max_output keeps. changes: of its root, None where keep_changes was not asked for.
     """
 
-    __slots__ = ("_cause", "args", "returncode", "stderr", "stdout", "truncated", "usage", "warnings")
+    __slots__ = ("_cause", "args", "changes", "returncode", "stderr", "stdout", "truncated", "usage", "warnings")
 
     args: "list[str]"
     returncode: int
@@ -38,6 +39,8 @@ class CompletedProcess(Generic[Output]):
     usage: Usage
     warnings: "list[str]"
     truncated: bool
+    # As of stdout: whoever asked for them need not ask whether they are None.
+    changes: "Changes | Any"
 
     def __init__(
         self,
@@ -50,6 +53,7 @@ class CompletedProcess(Generic[Output]):
         cause: str,
         warnings: list[str],
         truncated: bool = False,
+        changes: "Changes | None" = None,
     ) -> None:
         self.args = args
         self.returncode = returncode
@@ -58,6 +62,7 @@ class CompletedProcess(Generic[Output]):
         self.usage = usage
         self.warnings = warnings
         self.truncated = truncated
+        self.changes = changes
         self._cause = cause
 
     @property

@@ -41,6 +41,7 @@ OPTIONS = frozenset(
         "inherit_env",
         "init",
         "io_weight",
+        "keep_changes",
         "max_output",
         "max_output_action",
         "memory",
@@ -93,6 +94,7 @@ class Configuration:
         "handlers",
         "host_view",
         "id",
+        "keep_changes",
         "overlay",
         "overlay_dir",
         "overlay_size",
@@ -122,6 +124,7 @@ class Configuration:
         self.view = None
         self.seccomp = None
         self.handlers = None
+        self.keep_changes = False
 
     def plan(self) -> "_native.LaunchPlan":
         """Have the native side check it and decide. Raises SpecError with the JSON path, and HostError."""
@@ -142,6 +145,7 @@ class Configuration:
             cgroup_default=self.cgroup,
             preserve_fds=len(self.pass_fds),
             end_with_caller=True,
+            keep_changes=self.keep_changes,
         )
 
     def hooks(self, plan: "_native.LaunchPlan") -> "Hooks | None":
@@ -296,6 +300,9 @@ def _root(configuration: Configuration, options: "ContainerOptions", given: bool
         configuration.overlay = "discard" if overlay else "off"
     else:
         configuration.overlay, configuration.overlay_dir = "keep", absolute(overlay)
+    configuration.keep_changes = bool(options.get("keep_changes"))
+    if configuration.keep_changes and configuration.overlay == "off":
+        raise ValueError("keep_changes= needs an upper layer of the container's own, and overlay=False has none; an Overlay has changes()")
     return root
 
 

@@ -188,6 +188,18 @@ class Container:
         """PIDs of every process in it, as the caller sees them. Raises HostError without a cgroup."""
         return self._group("list the processes of").processes()
 
+    def copy_in(self, source: "StrPath", target: "StrPath", *, max_size: "int | str | None" = None) -> list[str]:
+        """Copy a file or directory into it, as `Popen.copy_in`. Raises InvalidState when it has ended."""
+        from pyrt.layer import copy_in
+
+        return copy_in(self._native.root(), source, target, max_size)
+
+    def copy_out(self, source: "StrPath", target: "StrPath", *, max_size: "int | str | None" = None) -> list[str]:
+        """Copy a file or directory out of it, as `Popen.copy_out`. Raises InvalidState when it has ended."""
+        from pyrt.layer import copy_out
+
+        return copy_out(self._native.root(), source, target, max_size)
+
     def stats(self) -> "Statistics":
         """What it counts now. Reading stops nothing. Raises HostError without a cgroup, NotFound."""
         from pyrt.statistics import Statistics

@@ -14,6 +14,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from pyrt.layer import Changes
+
 
 class OverlayPath:
     """The merged directory as an os.PathLike, valid in this process while its Overlay lives."""
@@ -48,7 +50,7 @@ class Overlay(Owned):
     Raises HostError without the right to mount, NotFound for a directory that is not there, ValueError for size beside upper.
     """
 
-    __slots__ = ("_fd", "lower", "path", "upper")
+    __slots__ = ("_fd", "_layer", "lower", "path", "upper")
 
     copy_on_write = True
 
@@ -69,7 +71,7 @@ class Overlay(Owned):
         self.lower = tuple(absolute(directory) for directory in lower)
         self.upper = None if upper is None else absolute(upper)
         limit = None if upper is not None else size_bytes(defaults.UPPER_SIZE if size is None else size)
-        self._fd = _native.overlay_mount(self.lower, upper_dir=self.upper, size=limit)
+        self._fd, self._layer = _native.overlay_mount(self.lower, upper_dir=self.upper, size=limit)
         self.path = OverlayPath(self)
         self._own()
 
@@ -78,10 +80,23 @@ class Overlay(Owned):
         self._check()
         return self._fd
 
+    def changes(self) -> "Changes":
+        """What is in the upper layer and not in lower, by absolute path below the root."""
+        from pyrt.layer import changes_of
+
+        self._check()
+        return changes_of(self._layer)
+
+    def commit(self, directory: str | os.PathLike[str]) -> None:
+        """Write the changes to a new directory, or an empty one, which can be a layer of `lower`. Raises Error, and then leaves nothing."""
+        self._check()
+        self._layer.commit(os.fspath(directory))
+
     def __fspath__(self) -> str:
         return f"/proc/self/fd/{self.fileno()}"
 
     def _end(self) -> None:
+        self._layer.close()
         # The last descriptor of a detached mount unmounts it.
         os.close(self._fd)
 

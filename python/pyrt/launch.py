@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from pyrt import _native
     from pyrt.exchange import Exchange
     from pyrt.hooks import Hooks
+    from pyrt.layer import Changes, Layer
     from pyrt.limits import Usage
     from pyrt.stdio import Stdio
     from pyrt.system_calls import Answer, SystemCall, SystemCalls
@@ -36,7 +37,7 @@ class Launch(Owned):
     nothing is left.
     """
 
-    __slots__ = ("_cgroup", "_hooks", "_own_pid_namespace", "calls", "filtered", "process", "stdio", "warnings")
+    __slots__ = ("_cgroup", "_hooks", "_own_pid_namespace", "_root_owner", "calls", "filtered", "layer", "process", "stdio", "warnings")
 
     calls: "SystemCalls | None"
     process: "_native.Process"
@@ -56,6 +57,8 @@ class Launch(Owned):
         self.calls = None
         self._hooks = hooks
         self._own_pid_namespace = plan.own_pid_namespace
+        self._root_owner = plan.root_owner
+        self.layer: Layer | None = None
         try:
             self.process = plan.launch(stdio=stdio.inside, pass_fds=pass_fds)
             self._cgroup = self.process.cgroup
@@ -66,6 +69,10 @@ class Launch(Owned):
             raise
         finally:
             stdio.close_inside()
+        if (kept := self.process.layer()) is not None:
+            from pyrt.layer import Layer
+
+            self.layer = Layer(*kept)
         if handlers and (listener := self.process.listener()) is not None:
             from pyrt.system_calls import SystemCalls
 
@@ -175,6 +182,15 @@ class Launch(Owned):
         self._check()
         return Usage(self._cgroup.usage() if self._cgroup is not None else {}, self.process.max_rss_bytes)
 
+    def changes(self) -> "Changes | None":
+        """What it has changed, where that is kept."""
+        return None if self.layer is None else self.layer.changes()
+
+    def root(self) -> "_native.Root":
+        """Its root, while it runs."""
+        self._check()
+        return self.process.root(self._root_owner)
+
     def kill(self) -> None:
         """End everything inside, and wait until it is empty."""
         self._check()
@@ -197,11 +213,13 @@ class Launch(Owned):
             self.process.close()
 
     def finish(self) -> None:
-        """`release`, and close the pipes."""
+        """`release`, and close the pipes and what is kept of its changes."""
         try:
             self.release()
         finally:
             self.stdio.close()
+            if self.layer is not None:
+                self.layer.release()
 
     def _end(self) -> None:
         self._own()

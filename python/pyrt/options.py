@@ -57,6 +57,7 @@ class ContainerOptions(TypedDict, total=False):
     host_view: HostView | None
     here: bool
     size: int | str | None
+    keep_changes: bool
     read_only: bool | None
     mounts: Iterable[Mount | str]
     tmpfs: Iterable[str] | Mapping[str, int | str | None]

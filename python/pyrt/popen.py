@@ -11,6 +11,7 @@ from pyrt.communication import deadline_after, decoded, input_bytes, text_mode
 from pyrt.configuration import configure
 from pyrt.exchange import Exchange
 from pyrt.launch import drain
+from pyrt.layer import Files, kept, root_of
 from pyrt.ownership import Owned
 from pyrt.process import command_words, launch_container
 from pyrt.stdio import Stdio
@@ -23,7 +24,9 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self, Unpack
 
+    from pyrt import _native
     from pyrt.causes import Cause
+    from pyrt.layer import Layer
     from pyrt.limits import Usage
     from pyrt.options import ContainerOptions, StrPath
     from pyrt.stdio import File
@@ -41,7 +44,7 @@ else:
 __all__ = ["Popen"]
 
 
-class Popen(Owned, Generic[Output]):
+class Popen(Owned, Files, Generic[Output]):
     """A command in a container of its own; everything inside ends with this object, at the latest.
 
     The arguments are those of `run`, less input, capture_output, timeout and check. args: the command. pid: of the container's init in
@@ -51,7 +54,7 @@ class Popen(Owned, Generic[Output]):
 
     Unlike subprocess: leaving `with` ends everything inside at once instead of waiting for it; a handle that is dropped ends it too,
     with a ResourceWarning. cpu_time= holds while somebody polls, waits or communicates; besides, it is each process's RLIMIT_CPU.
-    max_output= is of what communicate reads. Any thread may use it. Raises what `run` raises where no container could be made.
+    max_output= is of what communicate reads. keep_changes=True keeps its root and what it changed until `close`. Any thread may use it. Raises what `run` raises where no container could be made.
     """
 
     __slots__ = (
@@ -61,6 +64,7 @@ class Popen(Owned, Generic[Output]):
         "_errors",
         "_exchange",
         "_launch",
+        "_layer",
         "_pipes",
         "_service",
         "_settled",
@@ -190,6 +194,8 @@ class Popen(Owned, Generic[Output]):
         self._exchange = Exchange(bounds=configuration.bounds)
         self._launch = launch_container(configuration, lambda: Stdio(stdin, stdout, stderr))
         self._exchange.filtered = self._launch.filtered
+        # Kept when the container has ended, until this is closed.
+        self._layer, self._launch.layer = self._launch.layer, None
         self._own()
         try:
             self.pid = self._launch.process.pid
@@ -209,6 +215,8 @@ class Popen(Owned, Generic[Output]):
         except BaseException:
             self._owner = None
             self._launch.close()
+            if self._layer is not None:
+                self._layer.release()
             raise
 
     def _file(self, descriptor: int | None, mode: str, bufsize: int) -> "IO[Any] | None":
@@ -391,6 +399,12 @@ class Popen(Owned, Generic[Output]):
         assert self._usage is not None, "it is kept before the return code"
         return self._usage
 
+    def _open_root(self) -> "_native.Root":
+        return root_of(self._layer, self._launch if self.poll() is None else None)
+
+    def _kept_layer(self) -> "Layer":
+        return kept(self._layer)
+
     def send_signal(self, signal: "int | str") -> None:
         """Send a signal (number or name) to the command. Does nothing once it has ended."""
         from pyrt.signals import number
@@ -414,9 +428,13 @@ class Popen(Owned, Generic[Output]):
 
     def close(self) -> None:
         """End everything inside, and close the pipes. A second time does nothing. Raises InvalidState in a forked child."""
-        super().close()
-        self._closed = True
-        self._close_files()
+        try:
+            super().close()
+        finally:
+            self._closed = True
+            self._close_files()
+            if self._layer is not None:
+                self._layer.release()
 
     def __enter__(self) -> "Self":
         if self.returncode is None:
@@ -444,6 +462,8 @@ class Popen(Owned, Generic[Output]):
             self._end()
         finally:
             self._close_files()
+            if self._layer is not None:
+                self._layer.release()
 
     def _close_files(self) -> None:
         for file in (self.stdin, self.stdout, self.stderr):

@@ -27,9 +27,12 @@ _REASONS_OF = {
         "check": "look at returncode, or use run()",
         "capture_output": "it is stdout=PIPE, stderr=PIPE",
     },
-    "Runtime.create": dict.fromkeys(
-        ("cpu_time", "max_output", "max_output_action"), "its container outlives the caller, and nobody of pyrt's stays to enforce it"
-    ),
+    "Runtime.create": {
+        "keep_changes": "its container outlives the caller: overlay=DIR keeps its changes",
+        **dict.fromkeys(
+            ("cpu_time", "max_output", "max_output_action"), "its container outlives the caller, and nobody of pyrt's stays to enforce it"
+        ),
+    },
 }
 _REASONS_OF["aio.run"] = _REASONS_OF["run"]
 _REASONS_OF["aio.create_subprocess_exec"] = {

@@ -157,7 +157,7 @@ def _from_options(id: str, args: "Sequence[str] | None", options: "ContainerOpti
 
     if options.get("init"):
         raise SpecError("init=True is not for containers of a Runtime", hint="their program is PID 1 itself; pyrt.run has an init")
-    unenforced = options.keys() & {"cpu_time", "max_output", "max_output_action"}
+    unenforced = options.keys() & {"cpu_time", "keep_changes", "max_output", "max_output_action"}
     if unenforced:
         from pyrt.refusals import refusal
 

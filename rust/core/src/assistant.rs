@@ -4,6 +4,7 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
+use nix::fcntl::OFlag;
 use nix::libc;
 use nix::sys::stat::Mode;
 use serde_json::{json, Value};
@@ -11,6 +12,7 @@ use serde_json::{json, Value};
 use crate::error::{Context, Error, Kind, Result};
 use crate::host::HostFacts;
 use crate::launch::{launch, make_layers, make_mount, Lent};
+use crate::layer::Layer;
 use crate::plan::{escaped, LaunchPlan, Overlay, SCRATCH_SIZE};
 use crate::sys;
 
@@ -113,8 +115,8 @@ fn bare_config(linux: Value) -> Vec<u8> {
         .into_bytes()
 }
 
-/// A detached overlay mount: nothing of it is mounted on the host.
-pub fn mount_overlay(lower: &[PathBuf], upper: Option<&Path>, size: Option<u64>) -> Result<OwnedFd> {
+/// A detached overlay mount, of which nothing is mounted on the host, and its upper layer.
+pub fn mount_overlay(lower: &[PathBuf], upper: Option<&Path>, size: Option<u64>) -> Result<(OwnedFd, Layer)> {
     let overlay = match upper {
         Some(directory) => Overlay::Keep { directory: directory.to_owned() },
         None => Overlay::Discard { size },
@@ -123,7 +125,7 @@ pub fn mount_overlay(lower: &[PathBuf], upper: Option<&Path>, size: Option<u64>)
         Some(Errno::EPERM) => Error { kind: Kind::Host, ..error }.with_hint("mounting needs CAP_SYS_ADMIN"),
         _ => error,
     };
-    match mount_here(lower, upper, size) {
+    let mounted = match mount_here(lower, upper, size) {
         // Before 6.15 a detached tmpfs cannot hold an upper layer: there it is mounted in a namespace of its own, which makes the mount
         // good for its path, but not for another container's root.
         Err(error) if upper.is_none() && error.errno == Some(Errno::EINVAL) => {
@@ -132,11 +134,12 @@ pub fn mount_overlay(lower: &[PathBuf], upper: Option<&Path>, size: Option<u64>)
             make_mount(&plan).map_err(privileged)
         }
         made => made.map_err(privileged),
-    }
+    };
+    mounted.map(|(mount, layer)| (mount, Layer::over(lower, layer)))
 }
 
 /// By the caller itself: such a mount can be copied into containers, since Linux 6.15.
-fn mount_here(lower: &[PathBuf], upper: Option<&Path>, size: Option<u64>) -> Result<OwnedFd> {
+fn mount_here(lower: &[PathBuf], upper: Option<&Path>, size: Option<u64>) -> Result<(OwnedFd, OwnedFd)> {
     let scratch = match upper {
         Some(directory) => {
             make_layers(directory, &lower[0])?;
@@ -156,7 +159,16 @@ fn mount_here(lower: &[PathBuf], upper: Option<&Path>, size: Option<u64>) -> Res
         (None, Some(directory)) => escaped(directory, "upper")?,
         (None, None) => String::new(),
     };
+    let layer = match (&scratch, upper) {
+        (Some(tmpfs), _) => nix::fcntl::openat(tmpfs, "upper", OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty()),
+        (None, directory) => sys::open_directory(&directory.unwrap_or(Path::new("/")).join("upper")),
+    };
+    let layer = layer.op("open the upper layer")?;
     let lower = lower.iter().map(|path| escaped(path, "lower")).collect::<Result<Vec<_>>>()?.join(":");
     let (upper, work) = (format!("{base}/upper"), format!("{base}/work"));
-    sys::new_mount(c"overlay", &[("lowerdir", &lower), ("upperdir", &upper), ("workdir", &work)]).at("mount overlay over", lower)
+    let mount = sys::new_mount(
+        c"overlay",
+        &[("lowerdir", &lower), ("upperdir", &upper), ("workdir", &work), ("redirect_dir", "nofollow"), ("metacopy", "off")],
+    );
+    Ok((mount.at("mount overlay over", lower)?, layer))
 }

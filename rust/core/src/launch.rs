@@ -17,6 +17,7 @@ use crate::cgroup::Cgroup;
 use crate::conversation;
 use crate::error::{Context, Error, Kind, Result};
 use crate::hooks;
+use crate::layer::{Layer, Root};
 use crate::netlink::Moved;
 use crate::plan::{Handed, HookStage, LaunchPlan, Overlay, StatusFile};
 use crate::process::{Given, Lifetime, Process};
@@ -100,11 +101,14 @@ pub(crate) fn make_watcher(plan: &LaunchPlan) -> Result<Watcher> {
     }
 }
 
-/// Carries out a plan that ends by handing out a mount.
-pub(crate) fn make_mount(plan: &LaunchPlan) -> Result<OwnedFd> {
+/// Carries out a plan that ends by handing out an overlay: the mount, and its upper layer.
+pub(crate) fn make_mount(plan: &LaunchPlan) -> Result<(OwnedFd, OwnedFd)> {
     let lent = Lent { stdio: [0, 1, 2].map(sys::lend), start_socket: None, console_socket: None, kept: &[], entered: None };
     let mut launch = Launch::new(plan, &lent, None);
-    let mount = launch.attempt().and_then(|_| launch.mount.take().ok_or_else(|| Error::system("take over the mount", None, Errno::EPROTO)));
+    let mount = launch.attempt().and_then(|_| {
+        let both = launch.mount.take().zip(launch.upper.take());
+        both.ok_or_else(|| Error::system("take over the mount", None, Errno::EPROTO))
+    });
     match mount {
         Ok(mount) => {
             launch.reap_child();
@@ -147,6 +151,9 @@ struct Launch<'a> {
     hooked: bool,
     /// Of a filter whose questions the caller answers itself.
     listener: Option<OwnedFd>,
+    /// The upper layer and the root, where they are kept.
+    upper: Option<OwnedFd>,
+    root: Option<OwnedFd>,
 }
 
 /// What init said last.
@@ -173,6 +180,8 @@ impl<'a> Launch<'a> {
             states: Vec::new(),
             hook_output: None,
             hooked: false,
+            upper: None,
+            root: None,
         }
     }
 
@@ -325,6 +334,8 @@ impl<'a> Launch<'a> {
                     self.mount = fd;
                     return Ok(Reached::Ready);
                 }
+                kind::UPPER => self.upper = fd,
+                kind::ROOT => self.root = fd,
                 kind::EXECUTING => executing = true,
                 kind::LISTENER => {
                     self.listener(fd)?;
@@ -476,7 +487,8 @@ impl<'a> Launch<'a> {
 
     fn into_process(self, reached: Reached) -> Process {
         let plan = self.plan;
-        let Launch { cgroup, socket, child, terminal, watched, listener, .. } = self;
+        let Launch { cgroup, socket, child, terminal, watched, listener, upper, root, .. } = self;
+        let layer = upper.map(|upper| Layer::of(plan, upper)).zip(root.map(|root| Root::new(root, plan.root_owner())));
         let (pid, pidfd) = child.unwrap_or_else(|| unreachable!("a launch that reached a state has a child"));
         // Only a PID 1 that stays has more to say.
         let socket = socket.filter(|_| matches!(reached, Reached::Started));
@@ -486,7 +498,7 @@ impl<'a> Launch<'a> {
             pidfd,
             socket,
             cgroup.map(Arc::new),
-            Given { terminal, listener, notify: None },
+            Given { terminal, listener, notify: None, layer },
             Lifetime { owner, _watched: watched },
         )
     }

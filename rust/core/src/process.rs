@@ -11,6 +11,7 @@ use pyrt_init::{kind, Message, MESSAGE_SIZE};
 
 use crate::cgroup::Cgroup;
 use crate::error::{Context, Error, Result};
+use crate::layer::{Layer, Root};
 use crate::notify::Relay;
 use crate::sys::{self, Ending};
 use crate::watcher::Watched;
@@ -46,6 +47,8 @@ pub struct Given {
     pub listener: Option<OwnedFd>,
     /// What hears that it is ready.
     pub notify: Option<Relay>,
+    /// Its upper layer and its root, where they are kept.
+    pub layer: Option<(Layer, Root)>,
 }
 
 /// What ends it.
@@ -76,6 +79,16 @@ impl Process {
     /// The listener of its seccomp filter, where the caller is the one who answers: once.
     pub fn take_listener(&self) -> Option<OwnedFd> {
         self.given.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).listener.take()
+    }
+
+    /// What it changes, and its root, for as long as whoever takes it wants: once.
+    pub fn take_layer(&self) -> Option<(Layer, Root)> {
+        self.given.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).layer.take()
+    }
+
+    /// Its root as it is now, while it lives.
+    pub fn root(&self, owner: (u32, u32)) -> Result<Root> {
+        root_of(self.pid, self.pidfd(), owner)
     }
 
     pub(crate) fn set_notify(&self, relay: Option<Relay>) {
@@ -216,6 +229,17 @@ fn stat(pid: i32) -> std::io::Result<(char, u64)> {
 
 pub fn start_time(pid: i32) -> std::io::Result<u64> {
     stat(pid).map(|(_, start)| start)
+}
+
+/// The root of the process that the pidfd names and that has the number.
+pub fn root_of(pid: i32, pidfd: BorrowedFd<'_>, owner: (u32, u32)) -> Result<Root> {
+    let path = format!("/proc/{pid}/root");
+    let directory = sys::open_directory(std::path::Path::new(&path)).at("open the container's root", &path)?;
+    // The number was its own when it was opened, if it has not ended since: only then could another process have it.
+    match wait_readable(pidfd, Some(Duration::ZERO)) {
+        Ok(false) => Ok(Root::new(directory, owner)),
+        _ => Err(Error::system("open the container's root", path, Errno::ESRCH)),
+    }
 }
 
 /// Whether this very process exists and is no zombie.

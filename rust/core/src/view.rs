@@ -63,6 +63,10 @@ impl ViewEntries {
         self.0.iter().map(|(path, entry)| (path.as_str(), entry))
     }
 
+    pub fn get(&self, path: &Path) -> Option<&ViewEntry> {
+        self.0.get(path.to_str()?)
+    }
+
     /// What is missing on the host is left out.
     pub fn read(view: &View) -> Result<Self> {
         let mut entries = ViewEntries::default();

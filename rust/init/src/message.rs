@@ -35,6 +35,10 @@ pub mod kind {
     pub const LISTENER: u32 = 13;
     /// A netlink socket comes along; the answer is one `GO`.
     pub const NETWORK: u32 = 15;
+    /// The upper layer's directory comes along.
+    pub const UPPER: u32 = 16;
+    /// The root comes along, as it is with all its layers.
+    pub const ROOT: u32 = 17;
     /// Caller to init: go on.
     pub const GO: u32 = 9;
 }

@@ -73,6 +73,8 @@ steps! {
     16 SetAttribute { path: &'a CStr, name: &'a CStr, value: &'a [u8] }
     /// An overlay becomes the root, or the directory `inside` of it.
     17 RootOverlay { options: List<'a>, inside: &'a CStr, attributes: u64 }
+    /// Hand the caller the upper layer's directory, and the root over it.
+    36 SendLayer { upper: &'a CStr }
     /// A new file system.
     18 Mount { kind: &'a CStr, source: &'a CStr, target: &'a CStr, options: List<'a>, attributes: u64, propagation: u64, behaviour: u64 }
     /// A bind mount: of `source` as init sees it, or of the caller's detached tree `fd`.

@@ -9,6 +9,7 @@ use pyrt_core::assistant;
 
 use crate::errors::Raised;
 use crate::json::to_python;
+use crate::layer::Layer;
 
 #[pyfunction]
 pub fn namespace_kind(path: PathBuf) -> PyResult<Option<&'static str>> {
@@ -36,9 +37,9 @@ pub fn namespaces_create(
 
 #[pyfunction]
 #[pyo3(signature = (lower, *, upper_dir, size))]
-pub fn overlay_mount(py: Python<'_>, lower: Vec<PathBuf>, upper_dir: Option<PathBuf>, size: Option<u64>) -> PyResult<i32> {
-    let mount = py.detach(|| assistant::mount_overlay(&lower, upper_dir.as_deref(), size)).map_err(Raised::from)?;
-    Ok(mount.into_raw_fd())
+pub fn overlay_mount(py: Python<'_>, lower: Vec<PathBuf>, upper_dir: Option<PathBuf>, size: Option<u64>) -> PyResult<(i32, Layer)> {
+    let (mount, layer) = py.detach(|| assistant::mount_overlay(&lower, upper_dir.as_deref(), size)).map_err(Raised::from)?;
+    Ok((mount.into_raw_fd(), Layer::of(layer)))
 }
 
 /// Of which this was built; `None` outside a checkout.

@@ -14,6 +14,7 @@ use crate::cgroup::Cgroup;
 use crate::errors::Raised;
 use crate::json::as_dict;
 use crate::launch::LaunchPlan;
+use crate::layer::Root;
 use crate::process::Process;
 
 #[pyclass(frozen, module = "pyrt._native")]
@@ -146,6 +147,10 @@ impl Container {
             return Ok(());
         };
         Ok(py.detach(|| relay.run(process.pidfd(), process.pid, interrupted))?)
+    }
+
+    fn root(&self) -> PyResult<Root> {
+        Ok(Root::of(self.0.root().map_err(Raised::from)?))
     }
 
     fn kill(&self, py: Python<'_>, signal: i32, all: bool) -> PyResult<()> {

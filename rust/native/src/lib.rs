@@ -6,6 +6,7 @@ mod container;
 mod errors;
 mod json;
 mod launch;
+mod layer;
 mod process;
 mod seccomp;
 mod signal;
@@ -24,6 +25,8 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<seccomp::SeccompListener>()?;
     module.add_class::<seccomp::SeccompNotification>()?;
     module.add_class::<process::Process>()?;
+    module.add_class::<layer::Layer>()?;
+    module.add_class::<layer::Root>()?;
     module.add_class::<cgroup::Cgroup>()?;
     module.add_class::<container::Container>()?;
     module.add_function(wrap_pyfunction!(json::json_loads, module)?)?;

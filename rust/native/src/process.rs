@@ -12,6 +12,7 @@ use pyrt_core::process::{Ended, Process as Core};
 
 use crate::cgroup::Cgroup;
 use crate::errors::{no_process, Raised};
+use crate::layer::{Layer, Root};
 use crate::seccomp::SeccompListener;
 
 #[pyclass(frozen, module = "pyrt._native")]
@@ -100,6 +101,14 @@ impl Process {
 
     fn listener(&self) -> PyResult<Option<SeccompListener>> {
         Ok(self.open()?.take_listener().map(SeccompListener::new))
+    }
+
+    fn layer(&self) -> PyResult<Option<(Layer, Root)>> {
+        Ok(self.open()?.take_layer().map(|(layer, root)| (Layer::of(layer), Root::of(root))))
+    }
+
+    fn root(&self, owner: (u32, u32)) -> PyResult<Root> {
+        Ok(Root::of(self.open()?.root(owner).map_err(Raised::from)?))
     }
 
     #[pyo3(signature = (timeout = None))]

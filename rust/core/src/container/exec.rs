@@ -83,6 +83,7 @@ impl Container {
             env: Vec::new(),
             waits_for_start: false,
             end_with_caller: false,
+            keep_changes: false,
         };
         let plan = LaunchPlan::entering(config, options, joined, HostFacts::get()?)?;
         Ok((plan, Entered { process: pidfd, cgroup }))

@@ -1,7 +1,9 @@
 //! Collects steps in wire format, and what must be handed over for them to work.
 
-use std::ffi::{CStr, CString};
-use std::path::PathBuf;
+use std::collections::BTreeSet;
+use std::ffi::{CStr, CString, OsString};
+use std::os::unix::ffi::OsStringExt;
+use std::path::{Component, PathBuf};
 
 use pyrt_init::{Encoder, List, Step, Words};
 
@@ -116,7 +118,18 @@ impl Builder {
         Step::decode(&mut pyrt_init::Decoder::new(&self.encoder.as_slice()[start..])).ok()
     }
 
-    #[cfg(test)]
+    /// Paths in the root at which something is mounted or made: what is missing there becomes an empty directory or file.
+    pub fn targets(&self) -> BTreeSet<PathBuf> {
+        let target = |step: Step<'_>| match step {
+            Step::Mount { target: path, .. } | Step::Bind { target: path, .. } => Some(path.to_owned()),
+            Step::Device { path, .. } | Step::Link { path, .. } => Some(path.to_owned()),
+            _ => None,
+        };
+        let paths = self.steps().filter_map(target).map(|path| PathBuf::from(OsString::from_vec(path.into_bytes())));
+        // Without the slash in front: as paths below the root.
+        paths.map(|path| path.components().filter(|part| matches!(part, Component::Normal(_))).collect()).collect()
+    }
+
     pub fn steps(&self) -> impl Iterator<Item = Step<'_>> {
         (0..self.starts.len() as u32).filter_map(|index| self.step(index))
     }

@@ -148,6 +148,7 @@ fn words_of(step: &Step<'_>) -> (String, Option<String>) {
         Step::Link { path, .. } => on("make symbolic link", path),
         Step::Mask { path } => on("mask", path),
         Step::ReadOnly { path } => on("make read-only", path),
+        Step::SendLayer { .. } => only("hand the upper layer out"),
         Step::RootAttributes { .. } => ("set mount attributes of".to_owned(), Some("/".to_owned())),
         Step::Sysctl { path, .. } => ("set kernel parameter".to_owned(), Some(format!("/proc/{}", shown(path)))),
         Step::Hostname { .. } => only("set hostname"),

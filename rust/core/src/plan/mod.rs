@@ -34,7 +34,7 @@ pub use namespaces::{IdMap, Offsets};
 pub(crate) use netdevices::NetDevice;
 pub(crate) use root::{escaped, SCRATCH_SIZE};
 
-use oci_spec::runtime::Spec;
+use oci_spec::runtime::{LinuxIdMapping, Spec};
 use pyrt_init::Step;
 
 use crate::cgroup::{CgroupPlan, Form as CgroupForm};
@@ -92,6 +92,8 @@ pub struct Options {
     pub waits_for_start: bool,
     /// Everything ends with the calling process (`Form::Library`).
     pub end_with_caller: bool,
+    /// The caller gets the upper layer, and keeps it when the container has ended.
+    pub keep_changes: bool,
 }
 
 /// What was decided. Nothing exists yet.
@@ -222,6 +224,7 @@ impl LaunchPlan {
             env: Vec::new(),
             waits_for_start: false,
             end_with_caller: true,
+            keep_changes: false,
         };
         Ok(LaunchPlan {
             clone_flags: spaces.clone_flags(),
@@ -253,6 +256,11 @@ impl LaunchPlan {
         self.config.spec.annotations().clone().unwrap_or_default()
     }
 
+    /// What the container's user 0 and group 0 are outside.
+    pub fn root_owner(&self) -> (u32, u32) {
+        root_owner(&self.config.spec)
+    }
+
     pub fn has_poststart(&self) -> bool {
         !HookStage::Poststart.of(&self.config.spec).is_empty()
     }
@@ -264,6 +272,17 @@ impl LaunchPlan {
     pub(crate) fn oom_score_adj(&self) -> Option<i32> {
         self.config.spec.process().as_ref().and_then(|process| process.oom_score_adj())
     }
+}
+
+/// What the user 0 and group 0 of a container are outside.
+pub(crate) fn root_owner(spec: &Spec) -> (u32, u32) {
+    let outside = |mappings: Option<&Vec<LinuxIdMapping>>| {
+        let first = mappings.into_iter().flatten().find(|mapping| mapping.container_id() == 0);
+        first.map_or(0, |mapping| mapping.host_id())
+    };
+    let linux = spec.linux().as_ref();
+    let (uids, gids) = (linux.and_then(|linux| linux.uid_mappings().as_ref()), linux.and_then(|linux| linux.gid_mappings().as_ref()));
+    (outside(uids), outside(gids))
 }
 
 fn cgroup(config: &Config, options: &Options, facts: &HostFacts, steps: &mut Builder) -> Result<Option<CgroupPlan>> {

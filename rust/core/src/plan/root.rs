@@ -45,7 +45,10 @@ pub fn build(steps: &mut Builder, spec: &Spec, options: &Options, rootfs: &Path,
     // A library container holds no device but those that pyrt puts into its /dev, even where an image brings one.
     let attributes = if options.form == Form::Library { MOUNT_ATTR_NODEV } else { 0 };
     match (&options.view, &options.overlay) {
-        (Some(view), overlay) => host_view(steps, view, overlay, attributes, spaces),
+        (Some(view), overlay) => host_view(steps, view, overlay, attributes, spaces, options.keep_changes),
+        (None, Overlay::Off) if options.keep_changes => {
+            Err(Error::host("keep what a container changes", "without an overlay its changes are in the root itself"))
+        }
         (None, Overlay::Off) => {
             // With a slash at the end: what is no directory is refused where its path is known.
             let fd = steps.hand(Handed::Tree { path: rootfs.join(""), recursive: true, hint: None, idmap: None });
@@ -54,9 +57,27 @@ pub fn build(steps: &mut Builder, spec: &Spec, options: &Options, rootfs: &Path,
         }
         (None, overlay) => {
             let lower = escaped(rootfs, "root.path")?;
-            layers(steps, &lower, overlay, "", attributes, &[])
+            if !options.keep_changes {
+                return layers(steps, &lower, overlay, "", attributes, &[]);
+            }
+            layers(steps, &lower, overlay, "", attributes, WHOLE_ENTRIES)?;
+            send_layer(steps, overlay, "")
         }
     }
+}
+
+/// An upper layer that can be read by itself: no directory elsewhere in the lower one is meant by it, and no file has its content there. The values that a
+/// user namespace may ask for too.
+const WHOLE_ENTRIES: &[&str] = &["redirect_dir=nofollow", "metacopy=off"];
+
+/// While the working directory is still that of `scratch`.
+fn send_layer(steps: &mut Builder, overlay: &Overlay, inside: &str) -> Result<()> {
+    let upper = match overlay {
+        Overlay::Keep { directory } => format!("{}/upper", directory.display()),
+        Overlay::Off | Overlay::Discard { .. } => format!("upper/{inside}"),
+    };
+    steps.push(Step::SendLayer { upper: &text(&upper, "overlay directory")? });
+    Ok(())
 }
 
 /// upper and work as overlay wants them, with whatever `Make*` steps come between: those work in the upper layer's file system.
@@ -100,10 +121,18 @@ fn mount_layers(steps: &mut Builder, lower: &str, upper: (&str, &str), inside: &
 pub fn overlay_only(steps: &mut Builder, spec: &Spec, lower: &[PathBuf], overlay: &Overlay) -> Result<()> {
     steps.push(Step::Propagation { flags: MS_REC | inherited(propagation(spec)?) });
     let lower = lower.iter().map(|path| escaped(path, "lower")).collect::<Result<Vec<_>>>()?.join(":");
-    layers(steps, &lower, overlay, "", 0, &[])
+    layers(steps, &lower, overlay, "", 0, WHOLE_ENTRIES)?;
+    send_layer(steps, overlay, "")
 }
 
-fn host_view(steps: &mut Builder, view: &ViewEntries, overlay: &Overlay, attributes: u64, spaces: &Namespaces) -> Result<()> {
+fn host_view(
+    steps: &mut Builder,
+    view: &ViewEntries,
+    overlay: &Overlay,
+    attributes: u64,
+    spaces: &Namespaces,
+    keep_changes: bool,
+) -> Result<()> {
     if spaces.other_user() {
         return Err(Error::host(
             "show the host view in another user namespace",
@@ -130,7 +159,11 @@ fn host_view(steps: &mut Builder, view: &ViewEntries, overlay: &Overlay, attribu
             ViewEntry::ReadOnlyMount => steps.push(Step::MakeDirectory { path: &at, mode: 0o755 }),
         }
     }
-    mount_layers(steps, "/", (&upper, &work), VIEW_DIRECTORY, attributes, &["redirect_dir=follow"])?;
+    let more: &[&str] = if keep_changes { &["redirect_dir=follow", "metacopy=off"] } else { &["redirect_dir=follow"] };
+    mount_layers(steps, "/", (&upper, &work), VIEW_DIRECTORY, attributes, more)?;
+    if keep_changes {
+        send_layer(steps, overlay, VIEW_DIRECTORY)?;
+    }
     for (path, _) in view.iter().filter(|(_, entry)| matches!(entry, ViewEntry::ReadOnlyMount)) {
         let at = text(path, "view")?;
         let set = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NODEV;

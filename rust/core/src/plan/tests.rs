@@ -42,6 +42,7 @@ fn options() -> Options {
         env: Vec::new(),
         waits_for_start: false,
         end_with_caller: false,
+        keep_changes: false,
     }
 }
 

@@ -3,8 +3,10 @@
 pub mod attributes;
 pub mod bpf;
 mod clone;
+mod file_user;
 mod per_process;
 pub mod seccomp;
+pub mod xattr;
 
 use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
@@ -14,6 +16,7 @@ use nix::errno::Errno;
 use nix::libc;
 
 pub use clone::{clone_and_execute, Clone};
+pub use file_user::as_file_user;
 pub use per_process::PerProcess;
 
 type Result<T> = std::result::Result<T, Errno>;
@@ -46,6 +49,12 @@ pub fn open_tree(path: &Path, recursive: bool) -> Result<OwnedFd> {
 /// A file to look at and to execute, no more: open(2) with O_PATH.
 pub fn open_path(path: &Path) -> Result<OwnedFd> {
     nix::fcntl::open(path, nix::fcntl::OFlag::O_PATH | nix::fcntl::OFlag::O_CLOEXEC, nix::sys::stat::Mode::empty())
+}
+
+/// A directory to look things up in.
+pub fn open_directory(path: &Path) -> Result<OwnedFd> {
+    use nix::fcntl::OFlag;
+    nix::fcntl::open(path, OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, nix::sys::stat::Mode::empty())
 }
 
 /// The ids of a detached tree become those that the user namespace maps them to: mount_setattr(2), MOUNT_ATTR_IDMAP.

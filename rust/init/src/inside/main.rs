@@ -98,6 +98,7 @@ impl Init {
             Step::MakeFile { path, mode, content } => root::make_file(path, mode as u32, content),
             Step::SetAttribute { path, name, value } => sys::lsetxattr(path, name, value),
             Step::RootOverlay { options, inside, attributes } => root::overlay(self, options, inside, attributes),
+            Step::SendLayer { upper } => root::send_layer(self, upper),
             Step::RootAttributes { attributes, propagation } => root::attributes(attributes, propagation),
             Step::Mount { kind, source, target, options, attributes, propagation, behaviour } => {
                 mounts::mount(self, mounts::FileSystem { kind, source, options, attributes }, target, propagation, behaviour)

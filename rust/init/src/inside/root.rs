@@ -112,3 +112,11 @@ pub fn send(init: &Init) -> Result<()> {
     sys::send(init.socket, Message { kind: kind::MOUNT, ..Message::default() }, Some(copy))?;
     sys::exit(0)
 }
+
+/// What outlives this mount namespace for as long as the caller keeps it: the upper layer as it lies on its file system, and the root.
+pub fn send_layer(init: &Init, upper: &CStr) -> Result<()> {
+    let upper = sys::openat2(sys::CWD, upper, O_RDONLY | O_DIRECTORY, 0)?;
+    sys::send(init.socket, Message { kind: kind::UPPER, ..Message::default() }, Some(upper))?;
+    sys::close(upper);
+    sys::send(init.socket, Message { kind: kind::ROOT, ..Message::default() }, Some(init.root))
+}
