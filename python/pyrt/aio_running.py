@@ -67,7 +67,9 @@ def _helpers_of_this_process() -> _Helpers:
 class Running:
     """A launched container. ended: resolves to the return code when everything inside has ended and its cgroup is gone.
 
-    usage, changes: what it has used, and changed where that is kept; known by then. All methods are for the loop's thread, but `end_from_anywhere`.
+    usage, changes: what it has used, and changed where that is kept; known by then.
+
+    All methods are for the loop's thread, but `end_from_anywhere`.
     """
 
     def __init__(self, launch: "Launch", exchange: "Exchange", helpers: _Helpers, executor: ThreadPoolExecutor) -> None:

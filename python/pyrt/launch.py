@@ -70,9 +70,9 @@ class Launch(Owned):
         finally:
             stdio.close_inside()
         if (kept := self.process.layer()) is not None:
-            from pyrt.layer import Layer
+            from pyrt import layer
 
-            self.layer = Layer(*kept)
+            self.layer = layer.Layer(*kept)
         if handlers and (listener := self.process.listener()) is not None:
             from pyrt.system_calls import SystemCalls
 

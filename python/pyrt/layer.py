@@ -112,18 +112,19 @@ class Files:
         return self._kept_layer().changes()
 
     def commit(self, directory: "StrPath") -> None:
-        """Write the changes to a new directory, or an empty one, as a layer: `Overlay([directory, rootfs])` has both. Needs keep_changes=True.
+        """Write the changes to a new directory, or an empty one, as a layer: `Overlay([directory, rootfs])` has both.
 
-        It holds whiteouts and attributes as overlayfs has them, and the owners, modes and times of what is in it. Raises Error, and then
-        leaves nothing.
+        It holds whiteouts and attributes as overlayfs has them, and the owners, modes and times of what is in it. Needs keep_changes=True.
+        Raises Error, and then leaves nothing.
         """
         self._kept_layer().commit(directory)
 
     def copy_in(self, source: "StrPath", target: "StrPath", *, max_size: "int | str | None" = None) -> list[str]:
-        """Copy a file or directory of the caller's to the path target in the container. Returns what was left out (devices, sockets, FIFOs).
+        """Copy a file or directory of the caller's to the path target in the container.
 
         Directories above target are made; a file there is replaced, a directory merged. All belongs to the container's root, and no file
-        keeps a set-user-ID bit. max_size (bytes, "1G"): of all content together. Raises Error, ValueError for a target that is not absolute.
+        keeps a set-user-ID bit. max_size (bytes, "1G"): of all content together. Returns what was left out: devices, sockets, FIFOs.
+        Raises Error, and ValueError for a target that is not absolute.
         """
         return copy_in(self._open_root(), source, target, max_size)
 

@@ -54,7 +54,8 @@ class Popen(Owned, Files, Generic[Output]):
 
     Unlike subprocess: leaving `with` ends everything inside at once instead of waiting for it; a handle that is dropped ends it too,
     with a ResourceWarning. cpu_time= holds while somebody polls, waits or communicates; besides, it is each process's RLIMIT_CPU.
-    max_output= is of what communicate reads. keep_changes=True keeps its root and what it changed until `close`. Any thread may use it. Raises what `run` raises where no container could be made.
+    max_output= is of what communicate reads. keep_changes=True keeps its root and what it changed until `close`.
+    Any thread may use it. Raises what `run` raises where no container could be made.
     """
 
     __slots__ = (

@@ -152,7 +152,8 @@ def run(  # noqa: F811 - the overloads are above
 
     Root: rootfs (a directory, copy-on-write unless overlay=False; overlay=DIR keeps the changes there); bundle or spec (taken as they
     say, but for what is said beside them); else the host view (host_view; here=True: the current directory too, and start in it).
-    size: of what may be written to it (bytes, "1G"). keep_changes (True: the result's `changes` says what it changed). read_only; mounts (Mount objects, or docker's "type=bind,src=...,dst=...");
+    size: of what may be written to it (bytes, "1G"). keep_changes (True: the result's `changes` says what it changed).
+    read_only; mounts (Mount objects, or docker's "type=bind,src=...,dst=...");
     tmpfs (paths, or {path: size}).
 
     Limits: memory, memory_swap, cpus, cpu_weight, io_weight, cpuset, pids as `Limits` has them; cgroup: the one below which the
