@@ -217,7 +217,8 @@ def report(series: list[Series], unavailable: dict[str, str], iterations: int) -
 def main() -> None:
     options = arguments()
     console = Console(width=None if sys.stdout.isatty() else TABLE_WIDTH)
-    with tempfile.TemporaryDirectory(prefix="pyrt-compare.") as name:
+    # State lies on a tmpfs, as below /run on every distribution.
+    with tempfile.TemporaryDirectory(prefix="pyrt-compare.", dir="/dev/shm") as name:
         series, unavailable = measure(options, Path(name), console)
     series.sort(key=lambda entry: (entry.ballast_mib, GROUPS.index(entry.group)))
     console.print(table(series, options.iterations))

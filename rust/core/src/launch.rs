@@ -20,7 +20,7 @@ use crate::hooks;
 use crate::layer::{Layer, Root};
 use crate::netlink::Moved;
 use crate::plan::{Handed, HookStage, LaunchPlan, Overlay, StatusFile};
-use crate::process::{Given, Lifetime, Process};
+use crate::process::{Child, Given, Lifetime, Process};
 use crate::seccomp::Answerer;
 use crate::sys::{self, Clone};
 use crate::trees::Trees;
@@ -134,7 +134,7 @@ struct Launch<'a> {
     lent: &'a Lent<'a>,
     cgroup: Option<Cgroup>,
     socket: Option<OwnedFd>,
-    child: Option<(i32, OwnedFd)>,
+    child: Option<Child>,
     /// The child is the one that path B is for.
     replaced: bool,
     terminal: Option<OwnedFd>,
@@ -154,6 +154,14 @@ struct Launch<'a> {
     /// The upper layer and the root, where they are kept.
     upper: Option<OwnedFd>,
     root: Option<OwnedFd>,
+}
+
+/// What init is told first, and what comes along.
+struct Parcel {
+    hello: Hello,
+    /// Of descriptors that are lent, and of the opened ones.
+    numbers: Vec<RawFd>,
+    _opened: Vec<OwnedFd>,
 }
 
 /// What init said last.
@@ -198,6 +206,8 @@ impl<'a> Launch<'a> {
             let error = Error::new(Kind::InvalidState, "launch the container: a cgroup above its own is frozen");
             return Err(error.with_hint("thaw it first"));
         }
+        // Before the clone: init finds all of it when it is there.
+        let parcel = self.pack()?;
         let flags = SockFlag::SOCK_CLOEXEC;
         let (ours, theirs) = socketpair(AddressFamily::Unix, SockType::SeqPacket, None, flags).op("make a socket pair")?;
         self.socket = Some(ours);
@@ -208,7 +218,8 @@ impl<'a> Launch<'a> {
             socket: theirs.as_fd(),
             keeps_capabilities: self.plan.maps.is_some() && !self.plan.forks,
         };
-        self.child = Some(sys::clone_and_execute(&wanted).op("create namespaces")?);
+        let (pid, pidfd) = sys::clone_and_execute(&wanted).op("create namespaces")?;
+        self.child = Some(Child { pid, pidfd, start_time: 0 });
         drop(theirs);
         if let Some(cgroup) = &self.cgroup {
             cgroup.join_reused(self.pid())?;
@@ -219,13 +230,22 @@ impl<'a> Launch<'a> {
         if let Some(score) = self.plan.oom_score_adj() {
             self.write_proc("oom_score_adj", &score.to_string(), "set oom_score_adj")?;
         }
-        self.hello()?;
+        self.hello(&parcel)?;
+        drop(parcel);
+        // While init is at work; where it makes another process, that comes later.
+        self.find_start_time();
         self.converse()
+    }
+
+    fn find_start_time(&mut self) {
+        if let Some(child) = &mut self.child {
+            child.start_time = crate::process::start_time(child.pid).unwrap_or(0);
+        }
     }
 
     /// Waits for a child that ends by itself.
     fn reap_child(&self) {
-        if let Some((_, pidfd)) = &self.child {
+        if let Some(Child { pidfd, .. }) = &self.child {
             while !matches!(crate::process::wait_readable(pidfd.as_fd(), None), Ok(true)) {}
             // Where somebody else reaps our children, it is gone already.
             let _ = sys::reap(pidfd.as_fd());
@@ -238,11 +258,11 @@ impl<'a> Launch<'a> {
     }
 
     fn pid(&self) -> i32 {
-        self.child.as_ref().map_or(0, |(pid, _)| *pid)
+        self.child.as_ref().map_or(0, |child| child.pid)
     }
 
     /// The plan and every descriptor that its steps name.
-    fn hello(&mut self) -> Result<()> {
+    fn pack(&mut self) -> Result<Parcel> {
         let bytes = self.plan.steps.bytes();
         let file = sys::sealed_file(c"pyrt-plan", bytes, false).op("write the launch plan")?;
         let mut opened: Vec<OwnedFd> = Vec::new();
@@ -301,8 +321,15 @@ impl<'a> Launch<'a> {
             return Err(Error::system("hand descriptors over", None, Errno::E2BIG).with_hint(format!("more than {MAX_FDS} are needed")));
         }
         let hello = Hello { length: bytes.len() as u64, floor: 3 + self.lent.kept.len() as u32, count: numbers.len() as u32 };
-        let rights = [ControlMessage::ScmRights(&numbers)];
-        sendmsg::<UnixAddr>(self.socket().as_raw_fd(), &[IoSlice::new(&hello.to_bytes())], &rights, MsgFlags::MSG_NOSIGNAL, None)
+        opened.push(file);
+        opened.append(&mut tasks);
+        Ok(Parcel { hello, numbers, _opened: opened })
+    }
+
+    fn hello(&self, parcel: &Parcel) -> Result<()> {
+        let rights = [ControlMessage::ScmRights(&parcel.numbers)];
+        let bytes = parcel.hello.to_bytes();
+        sendmsg::<UnixAddr>(self.socket().as_raw_fd(), &[IoSlice::new(&bytes)], &rights, MsgFlags::MSG_NOSIGNAL, None)
             .map(drop)
             .or_else(|errno| self.lost().map_or(Ok(()), Err).and(Err(errno).op("send the launch plan")))
     }
@@ -389,11 +416,12 @@ impl<'a> Launch<'a> {
         }
         let Some(pidfd) = pidfd else { return Err(Error::system("take over the container's process", None, Errno::EPROTO)) };
         let pid = sys::pidfd_pid(pidfd.as_fd()).op("take over the container's process")?;
-        if let Some((_, first)) = self.child.replace((pid, pidfd)) {
+        if let Some(Child { pidfd: first, .. }) = self.child.replace(Child { pid, pidfd, start_time: 0 }) {
             // It ends after this message; where somebody else reaps our children, it is gone already.
             while !matches!(crate::process::wait_readable(first.as_fd(), None), Ok(true)) {}
             let _ = sys::reap(first.as_fd());
         }
+        self.find_start_time();
         match (&self.plan.cgroup, &self.cgroup) {
             (Some(group), Some(cgroup)) => group.hand_on_inside(cgroup, pid),
             _ => Ok(()),
@@ -462,7 +490,7 @@ impl<'a> Launch<'a> {
     }
 
     fn lost(&self) -> Option<Error> {
-        let (_, pidfd) = self.child.as_ref()?;
+        let Child { pidfd, .. } = self.child.as_ref()?;
         while !matches!(crate::process::wait_readable(pidfd.as_fd(), None), Ok(true)) {}
         let ending = sys::reap(pidfd.as_fd()).ok().flatten().map(|(ending, _)| ending);
         let limited = self
@@ -489,18 +517,12 @@ impl<'a> Launch<'a> {
         let plan = self.plan;
         let Launch { cgroup, socket, child, terminal, watched, listener, upper, root, .. } = self;
         let layer = upper.map(|upper| Layer::of(plan, upper)).zip(root.map(|root| Root::new(root, plan.root_owner())));
-        let (pid, pidfd) = child.unwrap_or_else(|| unreachable!("a launch that reached a state has a child"));
+        let child = child.unwrap_or_else(|| unreachable!("a launch that reached a state has a child"));
         // Only a PID 1 that stays has more to say.
         let socket = socket.filter(|_| matches!(reached, Reached::Started));
         let owner = plan.options.end_with_caller.then(std::process::id);
-        Process::new(
-            pid,
-            pidfd,
-            socket,
-            cgroup.map(Arc::new),
-            Given { terminal, listener, notify: None, layer },
-            Lifetime { owner, _watched: watched },
-        )
+        let given = Given { terminal, listener, notify: None, layer };
+        Process::new(child, socket, cgroup.map(Arc::new), given, Lifetime { owner, _watched: watched })
     }
 
     /// Init has a network namespace: config.json's devices move there.
@@ -517,7 +539,7 @@ impl<'a> Launch<'a> {
         if let Some(moved) = self.moved.take() {
             moved.back();
         }
-        if let Some((_, pidfd)) = self.child.take() {
+        if let Some(Child { pidfd, .. }) = self.child.take() {
             let _ = sys::pidfd_send_signal(pidfd.as_fd(), libc::SIGKILL);
             while !matches!(crate::process::wait_readable(pidfd.as_fd(), None), Ok(true)) {}
             let _ = sys::reap(pidfd.as_fd());

@@ -1,5 +1,6 @@
 //! A container's init process from outside: named by pidfd and start time, waited for, signalled, ended.
 
+use std::io::Read;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -38,6 +39,15 @@ pub struct Process {
     lifetime: Lifetime,
 }
 
+/// A process that this one made, and has not reaped.
+#[derive(Debug)]
+pub struct Child {
+    pub pid: i32,
+    pub pidfd: OwnedFd,
+    /// Clock ticks since boot. 0 for one that has ended already: it is named by its pidfd alone, nobody can find it by its number.
+    pub start_time: u64,
+}
+
 /// What there is for whoever asks for it.
 #[derive(Debug, Default)]
 pub struct Given {
@@ -61,9 +71,8 @@ pub struct Lifetime {
 }
 
 impl Process {
-    pub fn new(pid: i32, pidfd: OwnedFd, socket: Option<OwnedFd>, cgroup: Option<Arc<Cgroup>>, given: Given, lifetime: Lifetime) -> Self {
-        // One that has ended already is named by its pidfd alone: nobody can find it by its number any more.
-        let start_time = start_time(pid).unwrap_or(0);
+    pub fn new(child: Child, socket: Option<OwnedFd>, cgroup: Option<Arc<Cgroup>>, given: Given, lifetime: Lifetime) -> Self {
+        let Child { pid, pidfd, start_time } = child;
         Process { pid, start_time, pidfd, socket, cgroup, given: Mutex::new(given), ended: Mutex::new(None), lifetime }
     }
 
@@ -218,8 +227,10 @@ pub fn end(pidfd: BorrowedFd<'_>) -> std::result::Result<(), Errno> {
 
 /// /proc/PID/stat, field 22 and the state in field 3. The name in field 2 may hold anything, so fields count from its last parenthesis.
 fn stat(pid: i32) -> std::io::Result<(char, u64)> {
-    let line = std::fs::read(format!("/proc/{pid}/stat"))?;
-    let text = String::from_utf8_lossy(&line);
+    // 52 numbers and a name of 15 bytes, in one piece. Not by std, which reads what has no size in many small ones.
+    let mut line = [0; 2048];
+    let length = std::fs::File::open(format!("/proc/{pid}/stat"))?.read(&mut line)?;
+    let text = String::from_utf8_lossy(&line[..length]);
     let rest = text.rsplit_once(')').map_or("", |(_, rest)| rest);
     let mut fields = rest.split_ascii_whitespace();
     let state = fields.next().and_then(|state| state.chars().next()).unwrap_or('X');

@@ -18,8 +18,11 @@ use crate::plan::HookStage;
 /// A socket's path is at most 107 bytes; through its directory's descriptor any is short enough.
 pub struct ShortPath {
     path: PathBuf,
-    _directory: OwnedFd,
+    _directory: Option<OwnedFd>,
 }
+
+/// sockaddr_un's sun_path, without the NUL at its end (unix(7)).
+const PATH_LIMIT: usize = 107;
 
 impl ShortPath {
     pub fn path(&self) -> &Path {
@@ -28,13 +31,16 @@ impl ShortPath {
 }
 
 pub fn short_path(path: &Path) -> Result<ShortPath> {
+    if path.as_os_str().len() <= PATH_LIMIT {
+        return Ok(ShortPath { path: path.to_owned(), _directory: None });
+    }
     let (Some(directory), Some(name)) = (path.parent(), path.file_name()) else {
         return Err(Error::system("find the start socket", path.to_string_lossy().into_owned(), Errno::EINVAL));
     };
     let directory =
         open(directory, OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty()).at("open", directory.to_string_lossy())?;
     let path = Path::new("/proc/self/fd").join(directory.as_raw_fd().to_string()).join(name);
-    Ok(ShortPath { path, _directory: directory })
+    Ok(ShortPath { path, _directory: Some(directory) })
 }
 
 /// Lets the waiting init go on; returns when the program runs. config: the container's, for the words about a hook that fails. `answer` gets

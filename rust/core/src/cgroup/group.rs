@@ -193,19 +193,24 @@ impl Cgroup {
     /// What was used until now. None where no joined controller counts it.
     pub fn usage(&self) -> Result<Usage> {
         let mut usage = Usage::default();
-        if let Some(directory) = self.v2() {
-            usage.read_v2(directory)?;
-        } else if let Some(directory) = self.v1("cpuacct") {
-            usage.read_v1_cpuacct(directory)?;
+        // A controller is in one hierarchy: what v1 has, cgroup2 has not.
+        match (self.v2(), self.v1("cpuacct")) {
+            (Some(directory), _) => usage.read_v2_cpu(directory)?,
+            (None, Some(directory)) => usage.read_v1_cpuacct(directory)?,
+            (None, None) => {}
         }
-        if let Some(directory) = self.v1("memory") {
-            usage.read_v1_memory(directory)?;
+        match (self.v1("memory"), self.v2()) {
+            (Some(directory), _) => usage.read_v1_memory(directory)?,
+            (None, Some(directory)) => usage.read_v2_memory(directory)?,
+            (None, None) => {}
         }
-        if let Some(directory) = self.v1("pids") {
+        if let Some(directory) = self.v1("pids").or_else(|| self.v2()) {
             usage.read_pids(directory)?;
         }
-        if let Some(directory) = self.v1("blkio") {
-            usage.read_v1_blkio(directory)?;
+        match (self.v1("blkio"), self.v2()) {
+            (Some(directory), _) => usage.read_v1_blkio(directory)?,
+            (None, Some(directory)) => usage.read_v2_io(directory)?,
+            (None, None) => {}
         }
         Ok(usage)
     }
@@ -250,7 +255,11 @@ impl Member {
             directory.remove_children().map_err(|error| error.errno.unwrap_or(Errno::EIO))?;
             directory.rmdir()
         };
-        let mut outcome = attempt();
+        // Mostly nothing is below it, and then this is all.
+        let mut outcome = directory.rmdir();
+        if outcome == Err(Errno::EBUSY) {
+            outcome = attempt();
+        }
         if outcome == Err(Errno::EBUSY) {
             outcome = match self.version {
                 Version::V2 => match v2::wait_until_empty(directory, deadline) {

@@ -2,9 +2,11 @@
 //!
 //! `new` is pure: it takes what `discovery` found and opens nothing. Neighbours: `limits` (the values), `group` (what comes out).
 
-use oci_spec::runtime::LinuxResources;
+use std::os::fd::OwnedFd;
 
 use nix::errno::Errno;
+use nix::fcntl::OFlag;
+use oci_spec::runtime::LinuxResources;
 
 use super::delegation::{self, Owner};
 use super::devices::{self, Program};
@@ -190,9 +192,10 @@ impl CgroupPlan {
         let mut reused = false;
         for (joined, root) in self.joined.iter().zip(roots) {
             let directory = make_leaf(root, &self.path, self.exclusive, made)?;
+            let new = made.last().is_some_and(|(last, relative)| std::ptr::eq(*last, root) && *relative == self.path);
             match joined.version {
                 Version::V2 => {
-                    reused = !made.iter().any(|(_, relative)| *relative == self.path);
+                    reused = !new;
                     v2::require_domain(&directory)?;
                     v2::enable(root, &self.path, &joined.required, &joined.wished)?;
                     if let Some(program) = &self.devices {
@@ -202,7 +205,9 @@ impl CgroupPlan {
                         delegation::hand_on(&directory, uid)?;
                     }
                 }
-                Version::V1 if joined.controllers.iter().any(|name| name == "cpuset") => v1::inherit_cpuset(root, &self.path, &directory)?,
+                Version::V1 if joined.controllers.iter().any(|name| name == "cpuset") => {
+                    v1::inherit_cpuset(root, &self.path, &directory, new)?
+                }
                 Version::V1 => {}
             }
             let early: Vec<&Setting> = joined.settings.iter().filter(|setting| !is_late(setting)).collect();
@@ -343,18 +348,25 @@ fn is_late(setting: &Setting) -> bool {
 /// refused with EINVAL at first, and tried once more after the others.
 pub(super) fn apply(directory: &Directory, settings: &[&Setting]) -> Result<()> {
     let mut deferred = Vec::new();
+    let mut open = None;
     for setting in settings.iter().copied() {
-        match write(directory, setting) {
+        match write(directory, setting, &mut open) {
             Err(error) if error.errno == Some(Errno::EINVAL) && settings.len() > 1 => deferred.push(setting),
             outcome => outcome?,
         }
     }
-    deferred.into_iter().try_for_each(|setting| write(directory, setting))
+    deferred.into_iter().try_for_each(|setting| write(directory, setting, &mut open))
 }
 
-fn write(directory: &Directory, setting: &Setting) -> Result<()> {
+/// `open`: the file that was written last, since the lines of a list of devices all go to one.
+fn write<'a>(directory: &Directory, setting: &'a Setting, open: &mut Option<(&'a str, OwnedFd)>) -> Result<()> {
     for (file, value) in &setting.files {
-        match directory.try_write(file, value) {
+        let fd = match open.take().filter(|(name, _)| name == file) {
+            Some((_, fd)) => Ok(fd),
+            None => directory.open_file(file, OFlag::O_WRONLY),
+        };
+        let written = fd.and_then(|fd| nix::unistd::write(&fd, value.as_bytes()).map(|_| *open = Some((file.as_str(), fd))));
+        match written {
             Ok(()) => return Ok(()),
             Err(Errno::ENOENT) => {}
             Err(errno) => return Err(directory.refused(file, value, errno)),

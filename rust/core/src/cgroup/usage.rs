@@ -64,13 +64,17 @@ impl Usage {
         ]
     }
 
-    /// What the cgroup2 directory counts. `cpu.stat` is there without the cpu controller.
-    pub(super) fn read_v2(&mut self, directory: &Directory) -> Result<()> {
+    /// `cpu.stat` of the cgroup2 directory is there without the cpu controller.
+    pub(super) fn read_v2_cpu(&mut self, directory: &Directory) -> Result<()> {
         if let Some(text) = directory.read_if_there("cpu.stat")? {
             self.cpu_usec = keyed(&text, "usage_usec");
             self.cpu_user_usec = keyed(&text, "user_usec");
             self.cpu_system_usec = keyed(&text, "system_usec");
         }
+        Ok(())
+    }
+
+    pub(super) fn read_v2_memory(&mut self, directory: &Directory) -> Result<()> {
         if let Some(current) = number(directory, "memory.current")? {
             self.memory_bytes = Some(current);
             self.memory_peak_bytes = number(directory, "memory.peak")?;
@@ -81,7 +85,10 @@ impl Usage {
                 self.oom_kills = keyed(&events, "oom_kill");
             }
         }
-        self.read_pids(directory)?;
+        Ok(())
+    }
+
+    pub(super) fn read_v2_io(&mut self, directory: &Directory) -> Result<()> {
         if let Some(text) = directory.read_if_there("io.stat")? {
             let total = |key: &str| text.split_whitespace().filter_map(|word| word.strip_prefix(key)?.parse::<u64>().ok()).sum();
             self.io_read_bytes = Some(total("rbytes="));

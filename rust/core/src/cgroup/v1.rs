@@ -25,19 +25,23 @@ const LAST_PAUSE: Duration = Duration::from_millis(10);
 const FREEZE_TO_KILL: Duration = Duration::from_millis(500);
 
 /// A new cpuset has no CPUs and memory nodes, and takes no process before it has: each from `root` down to `leaf`, which is `relative` to
-/// it, gets its parent's where it has none (cpusets.rst, 1.4).
-pub(super) fn inherit_cpuset(root: &Directory, relative: &str, leaf: &Directory) -> Result<()> {
+/// it, gets its parent's where it has none (cpusets.rst, 1.4). `new`: the leaf was made just now.
+pub(super) fn inherit_cpuset(root: &Directory, relative: &str, leaf: &Directory, new: bool) -> Result<()> {
     let between = relative.match_indices('/').map(|(end, _)| &relative[..end]);
     let between = between.map(|path| root.open_below(path).at("open cgroup", root.path_of(path))).collect::<Result<Vec<_>>>()?;
     for file in ["cpuset.cpus", "cpuset.mems"] {
         let mut above = root.read(file)?;
-        for directory in between.iter().chain([leaf]) {
+        for directory in &between {
             let own = directory.read(file)?;
             if own.trim().is_empty() {
                 directory.write(file, above.trim())?;
             } else {
                 above = own;
             }
+        }
+        // A look at every file of a new cgroup costs an inode.
+        if new || leaf.read(file)?.trim().is_empty() {
+            leaf.write(file, above.trim())?;
         }
     }
     Ok(())

@@ -23,7 +23,7 @@ impl Container {
     pub fn create(directory: Directory, plan: &LaunchPlan, config: &[u8], lent: &Lent<'_>, notify: Option<&Path>) -> Result<Self> {
         let waits = plan.options.waits_for_start;
         let config = std::str::from_utf8(config).ok().and_then(|text| RawValue::from_string(text.to_owned()).ok());
-        let state = State::new(Beginning {
+        let state = Arc::new(State::new(Beginning {
             id: directory.id().to_owned(),
             boot_id: boot_id()?.to_owned(),
             oci_version: plan.config.spec.version().to_owned(),
@@ -34,7 +34,7 @@ impl Container {
             has_poststart: plan.has_poststart(),
             has_poststop: plan.has_poststop(),
             config: config.ok_or_else(|| Error::spec("(file)", "not JSON"))?,
-        });
+        }));
         let lock = directory.create()?;
         let launched = launch_with_state(&directory, &lock, plan, lent, &state, notify);
         let launched = launched.inspect_err(|_| {
@@ -42,7 +42,7 @@ impl Container {
             let _ = directory.remove();
         })?;
         let held = lock.into_descriptor(&directory)?;
-        let launched = Launched { process: launched, directory: Arc::new(held) };
+        let launched = Launched { process: launched, directory: Arc::new(held), state: Arc::clone(&state) };
         let container = Container { directory, launched: Mutex::new(Some(launched)), remains: OnceLock::new() };
         if !waits {
             container.run_poststart(&state)?;

@@ -22,6 +22,7 @@ use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg, OFlag};
+use nix::sys::stat::fstat;
 use nix::unistd::symlinkat;
 
 use super::state::{Init, State};
@@ -79,6 +80,14 @@ impl Lock {
     /// Gives up the lock and keeps the directory's descriptor.
     pub fn into_descriptor(self, directory: &Directory) -> Result<OwnedFd> {
         self.0.unlock().map_err(|(_, errno)| errno).at("unlock", directory.path.to_string_lossy())
+    }
+}
+
+impl Lock {
+    /// Whether it is on the directory of that descriptor.
+    pub fn is_on(&self, directory: BorrowedFd<'_>) -> Result<bool> {
+        let (ours, other) = (fstat(self.as_fd()).op("look at a container's lock")?, fstat(directory).op("look at a container's lock")?);
+        Ok((ours.st_dev, ours.st_ino) == (other.st_dev, other.st_ino))
     }
 }
 
@@ -331,7 +340,7 @@ impl Directory {
 
     /// Whether the descriptor still is the directory at this path.
     fn is(&self, descriptor: BorrowedFd<'_>) -> Result<bool> {
-        let held = nix::sys::stat::fstat(descriptor).at("look at", self.path.to_string_lossy())?;
+        let held = fstat(descriptor).at("look at", self.path.to_string_lossy())?;
         match fs::metadata(&self.path) {
             Err(error) if is_missing(&error) => Ok(false),
             found => found.at("look at", self.path.to_string_lossy()).map(|found| (found.dev(), found.ino()) == (held.st_dev, held.st_ino)),

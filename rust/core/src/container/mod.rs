@@ -64,6 +64,8 @@ struct Launched {
     process: Arc<Process>,
     /// The state directory itself, whatever stands at its path by now.
     directory: Arc<OwnedFd>,
+    /// What was written there, which never changes.
+    state: Arc<State>,
 }
 
 impl Container {
@@ -100,7 +102,7 @@ impl Container {
         let Some(init) = self.directory.init()? else {
             return Ok((if this_boot { Status::Creating } else { Status::Stopped }, None));
         };
-        if !this_boot || !process::is_alive(init.pid, init.start_time) {
+        if !this_boot || !self.is_alive(&init) {
             return Ok((Status::Stopped, Some(init)));
         }
         let status = if self.cgroup()?.is_some_and(|group| group.frozen().unwrap_or(false)) {
@@ -111,6 +113,14 @@ impl Container {
             Status::Running
         };
         Ok((status, Some(init)))
+    }
+
+    fn is_alive(&self, init: &Init) -> bool {
+        match self.process().filter(|process| (process.pid, process.start_time) == (init.pid, init.start_time)) {
+            // Its pidfd says it for less.
+            Some(process) => process.ended().is_none() && process.wait_readable(Some(Duration::ZERO)) == Ok(false),
+            None => process::is_alive(init.pid, init.start_time),
+        }
     }
 
     /// What hooks and `state` say of it.
@@ -164,7 +174,7 @@ impl Container {
         mut interrupted: impl FnMut() -> std::result::Result<(), E>,
     ) -> std::result::Result<(), E> {
         let lock = self.directory.lock(&mut interrupted)?;
-        let state = self.directory.read()?;
+        let state = self.locked_state(&lock)?;
         self.require(&state, "start", &[Status::Created], None)?;
         // It was created for one, too, or it has no such socket.
         let relay =
@@ -176,10 +186,11 @@ impl Container {
         self.directory.started()?;
         drop(lock);
         self.run_poststart(&state)?;
-        match (relay, init.map(|init| (init.pid, process::open(init.pid, init.start_time)))) {
-            (Some(relay), Some((pid, Ok(pidfd)))) => relay.run(pidfd.as_fd(), pid, interrupted),
+        let (Some(relay), Some(init)) = (relay, init) else { return Ok(()) };
+        match process::open(init.pid, init.start_time) {
+            Ok(pidfd) => relay.run(pidfd.as_fd(), init.pid, interrupted),
             // It has ended already.
-            _ => Ok(()),
+            Err(_) => Ok(()),
         }
     }
 
@@ -251,7 +262,7 @@ impl Container {
         force: bool,
         mut interrupted: impl FnMut() -> std::result::Result<(), E>,
     ) -> std::result::Result<Vec<String>, E> {
-        let _lock = if force {
+        let lock = if force {
             match self.directory.try_lock() {
                 Err(error) if error.kind == Kind::NotFound => return Ok(Vec::new()),
                 locked => match locked? {
@@ -274,16 +285,19 @@ impl Container {
         } else {
             self.directory.lock(interrupted)?
         };
-        Ok(self.delete_locked(force)?)
+        Ok(self.delete_locked(&lock, force)?)
     }
 
-    fn delete_locked(&self, force: bool) -> Result<Vec<String>> {
-        let state = if force { self.read_readable()? } else { Some(self.directory.read()?) };
+    fn delete_locked(&self, lock: &Lock, force: bool) -> Result<Vec<String>> {
+        let state = match self.locked_state(lock) {
+            Err(error) if force && error.kind == Kind::StateUnreadable => None,
+            read => Some(read?),
+        };
         if let (Some(state), false) = (&state, force) {
             self.require(state, "delete", &[Status::Created, Status::Stopped], Some("kill it first, or use delete --force"))?;
         }
         let group = self.cgroup()?;
-        self.end(state.as_ref(), group.as_deref())?;
+        self.end(state.as_deref(), group.as_deref())?;
         if let (Some(state), Some(_)) = (&state, self.launched()) {
             // A file that cannot be read must not keep the container from its deletion.
             let usage = group.as_ref().and_then(|group| group.usage().ok()).unwrap_or_default();
@@ -379,6 +393,14 @@ impl Container {
     /// Record the exit status for `wait` in other processes, where this process made the container.
     pub fn record_exit(&self, status: i32) -> Result<()> {
         self.launched().map_or(Ok(()), |launched| self.directory.record_exit(launched.directory.as_fd(), status))
+    }
+
+    /// Read, or known: where this process made the container, and the lock is on the directory that it made for it.
+    fn locked_state(&self, lock: &Lock) -> Result<Arc<State>> {
+        match self.launched() {
+            Some(launched) if lock.is_on(launched.directory.as_fd())? => Ok(launched.state),
+            _ => self.directory.read().map(Arc::new),
+        }
     }
 
     fn read_readable(&self) -> Result<Option<State>> {
