@@ -94,7 +94,7 @@ pub(crate) fn make_watcher(plan: &LaunchPlan) -> Result<Watcher> {
     match launch.attempt() {
         // The process that we made ended when it had detached the watcher, which took its place.
         Ok(_) => match (launch.socket.take(), launch.child.take()) {
-            (Some(socket), Some((_, pidfd))) if launch.replaced => Ok(Watcher { socket, pidfd }),
+            (Some(socket), Some(Child { pidfd, .. })) if launch.replaced => Ok(Watcher { socket, pidfd }),
             _ => Err(Error::system("start the watcher", None, Errno::EPROTO)),
         },
         Err(error) => Err(launch.undo(error)),
