@@ -336,7 +336,8 @@ def default_spec(*, rootless: bool = False) -> Spec:
         mounts = [mount for mount in mounts if not mount["destination"].startswith("/sys")]
         for mount in mounts:
             mount["options"] = [option for option in mount["options"] if not option.startswith(("uid=", "gid="))]
-        mounts.append({"destination": "/sys", "type": "none", "source": "/sys", "options": ["rbind", "nosuid", "noexec", "nodev", "ro"]})
+        # Recursive: the host's cgroups are below it, and the user owns some (CVE-2023-25809).
+        mounts.append({"destination": "/sys", "type": "none", "source": "/sys", "options": ["rbind", "nosuid", "noexec", "nodev", "rro"]})
     return Spec(
         {
             "ociVersion": defaults.OCI_VERSION,

@@ -8,7 +8,7 @@ use pyrt_init::{behaviour, Step, NO_FD};
 
 use super::builder::{text, Builder, Handed, Strings};
 use super::idmap::{self, IdMapped};
-use super::mount_options::{MountOptions, MOUNT_ATTR_ATIME, MOUNT_ATTR_NODEV, MOUNT_ATTR_NOEXEC, MOUNT_ATTR_NOSUID};
+use super::mount_options::{MountOptions, MOUNT_ATTR_ATIME, MOUNT_ATTR_NODEV, MOUNT_ATTR_NOEXEC, MOUNT_ATTR_NOSUID, MOUNT_ATTR_RDONLY};
 use super::namespaces::Namespaces;
 use super::{labels, Options};
 use crate::cgroup::{CgroupPlan, Mode, UNIFIED};
@@ -149,10 +149,10 @@ impl<'a> Wanted<'a> {
             true => steps.hand(Handed::Tree { path: self.source.clone().into(), recursive, hint: None, idmap: self.idmap.clone() }),
             false => NO_FD,
         };
-        self.bind_of(steps, &self.source, fd, recursive)
+        self.bind_of(steps, &self.source, fd, recursive, self.options.set_all)
     }
 
-    fn bind_of(&self, steps: &mut Builder, source: &str, fd: u64, recursive: bool) -> Result<()> {
+    fn bind_of(&self, steps: &mut Builder, source: &str, fd: u64, recursive: bool, set_all: u64) -> Result<()> {
         let options = &self.options;
         // The kernel refuses to clear one atime mode without all of them.
         let whole = |clear: u64| if clear & MOUNT_ATTR_ATIME != 0 { clear | MOUNT_ATTR_ATIME } else { clear };
@@ -162,7 +162,7 @@ impl<'a> Wanted<'a> {
             target: &self.target()?,
             set: options.set,
             clear: whole(options.clear),
-            set_all: options.set_all,
+            set_all,
             clear_all: whole(options.clear_all),
             propagation: options.propagation,
             behaviour: self.behaviour() | if recursive { behaviour::RECURSIVE } else { 0 },
@@ -175,7 +175,9 @@ impl<'a> Wanted<'a> {
     fn bind_from_host(&self, steps: &mut Builder, source: &str) -> Result<()> {
         let hint = Some("it is the host's: in another user namespace only one's own network, ipc or cgroup namespace can be mounted anew");
         let fd = steps.hand(Handed::Tree { path: source.into(), recursive: true, hint, idmap: None });
-        self.bind_of(steps, source, fd, true)
+        // What is asked of the one file system binds all that the host has mounted in it, such as its cgroups (CVE-2023-25809).
+        let whole = |set: u64| set & (MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC);
+        self.bind_of(steps, source, fd, true, self.options.set_all | whole(self.options.set))
     }
 
     /// `cgroup`: the container's own cgroups. On cgroup v2 one file system; elsewhere a tmpfs with one for each hierarchy that the

@@ -46,6 +46,8 @@ pub struct Init {
     stacked: u32,
     /// The caller's /proc, verified to be procfs; opened before the pivot.
     proc: i32,
+    /// The mounts on /proc and /sys, while they are procfs and sysfs.
+    kernel: [Option<i32>; 2],
     /// The host's /dev/null, verified, and an empty read-only directory, for masks.
     null: Option<i32>,
     empty: Option<i32>,
@@ -208,7 +210,10 @@ fn prepare() -> Result<Option<(Init, &'static [u8])>> {
         }
     }
     let plan = sys::map(fds[0], hello.length)?;
-    Ok(Some((Init { socket, fds, root: -1, stacked: 0, proc, null: None, empty: None, program: None, filter: None, kept: 0 }, plan)))
+    Ok(Some((
+        Init { socket, fds, root: -1, stacked: 0, proc, kernel: [None; 2], null: None, empty: None, program: None, filter: None, kept: 0 },
+        plan,
+    )))
 }
 
 fn run(init: &mut Init, plan: &'static [u8]) -> ! {

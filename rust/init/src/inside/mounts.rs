@@ -54,16 +54,15 @@ fn target(init: &Init, path: &CStr, directory: bool, how: u64) -> Result<i32> {
     Ok(fd)
 }
 
-pub fn mount(init: &Init, wanted: FileSystem<'_>, path: &CStr, propagation: u64, how: u64) -> Result<()> {
+pub fn mount(init: &mut Init, wanted: FileSystem<'_>, path: &CStr, propagation: u64, how: u64) -> Result<()> {
     let target = target(init, path, true, how)?;
     let mount = if how & behaviour::COPY_UP != 0 { copied_up(wanted, target, how)? } else { new_file_system(wanted)? };
     if propagation != 0 {
         sys::mount_setattr(mount, true, 0, 0, propagation)?;
     }
     sys::move_mount(mount, target)?;
-    sys::close(mount);
     sys::close(target);
-    Ok(())
+    init.mounted(path, mount)
 }
 
 /// With a copy of what lies in `directory`: written before the attributes could forbid that.
@@ -92,7 +91,7 @@ pub struct Changes {
     pub propagation: u64,
 }
 
-pub fn bind(init: &Init, tree: Tree<'_>, path: &CStr, changes: Changes) -> Result<()> {
+pub fn bind(init: &mut Init, tree: Tree<'_>, path: &CStr, changes: Changes) -> Result<()> {
     let mount = match tree.fd {
         Some(fd) => fd,
         None => sys::open_tree(sys::CWD, tree.source, tree.behaviour & behaviour::RECURSIVE != 0)?,
@@ -115,9 +114,8 @@ pub fn bind(init: &Init, tree: Tree<'_>, path: &CStr, changes: Changes) -> Resul
         sys::mount_setattr(mount, recursive, 0, 0, changes.propagation & !u64::from(MS_REC))?;
     }
     sys::move_mount(mount, target)?;
-    sys::close(mount);
     sys::close(target);
-    Ok(())
+    init.mounted(path, mount)
 }
 
 pub fn device(init: &Init, path: &CStr, mode: u32, number: u64, uid: u32, gid: u32) -> Result<()> {

@@ -11,6 +11,9 @@ use crate::Init;
 /// A path as the container would see it: `..` and symbolic links stay inside, magic links are refused.
 const CAGE: u32 = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS;
 
+/// The kernel's own file systems that config.json hides parts of: where they are mounted, and what they are.
+const KERNEL: [(&[u8], u32); 2] = [(b"/proc", PROC_SUPER_MAGIC), (b"/sys", SYSFS_MAGIC)];
+
 /// The caller's /proc, where it really is one.
 pub fn host_proc() -> Result<i32> {
     let proc = sys::openat2(sys::CWD, c"/proc", O_PATH | O_DIRECTORY, RESOLVE_NO_SYMLINKS)?;
@@ -25,8 +28,29 @@ impl Init {
         sys::openat2(self.root, path, O_PATH | flags, CAGE | more)
     }
 
-    /// As `resolve`; `None` where it is missing.
+    /// Takes over a mount that has been attached at `path`.
+    pub fn mounted(&mut self, path: &CStr, mount: i32) -> Result<()> {
+        for ((_, magic), kept) in KERNEL.iter().zip(&mut self.kernel).filter(|((at, _), _)| *at == path.to_bytes()) {
+            // What was there before is covered.
+            kept.take().into_iter().for_each(sys::close);
+            if sys::file_system(mount)? == *magic {
+                *kept = Some(mount);
+                return Ok(());
+            }
+        }
+        sys::close(mount);
+        Ok(())
+    }
+
+    /// What is to be hidden; `None` where it is missing. Below the kernel's file systems through the mount itself: somebody who shares the
+    /// root could put another directory in its place just now, and what is missing there would stay open here (CVE-2023-27561).
     pub fn resolve_if_there(&self, path: &CStr) -> Result<Option<i32>> {
+        for ((at, _), kept) in KERNEL.iter().zip(self.kernel) {
+            let below = path.to_bytes_with_nul().strip_prefix(*at).and_then(|rest| rest.strip_prefix(b"/"));
+            if let (Some(mount), Some(Ok(below))) = (kept, below.map(CStr::from_bytes_with_nul)) {
+                return if_there(sys::openat2(mount, below, O_PATH, RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS));
+            }
+        }
         if_there(self.resolve(path, 0, 0))
     }
 
