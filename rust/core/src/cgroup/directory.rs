@@ -134,10 +134,10 @@ impl Directory {
     }
 
     pub fn try_read(&self, file: &str) -> nix::Result<String> {
-        let Some(open_files) = &self.open_files else {
+        // Never waited for: its holder may be a thread that a forked child does not have.
+        let Some(mut open_files) = self.open_files.as_ref().and_then(|open_files| open_files.try_lock().ok()) else {
             return read_whole(self.open_file(file, OFlag::O_RDONLY)?.as_fd());
         };
-        let mut open_files = open_files.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         if let Some(fd) = open_files.get(file) {
             return read_whole(fd.as_fd());
         }

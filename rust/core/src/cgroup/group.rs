@@ -9,7 +9,7 @@ use nix::errno::Errno;
 use nix::fcntl::OFlag;
 
 use super::directory::{Directory, Version};
-use super::usage::Usage;
+use super::usage::{Texts, Usage};
 use super::{above, processes, v1, v2, UNIFIED};
 use crate::error::{Context, Error, Kind, Result};
 
@@ -192,24 +192,28 @@ impl Cgroup {
 
     /// What was used until now. None where no joined controller counts it.
     pub fn usage(&self) -> Result<Usage> {
+        self.usage_with(&mut Texts::default())
+    }
+
+    pub(super) fn usage_with(&self, texts: &mut Texts) -> Result<Usage> {
         let mut usage = Usage::default();
         // A controller is in one hierarchy: what v1 has, cgroup2 has not.
         match (self.v2(), self.v1("cpuacct")) {
-            (Some(directory), _) => usage.read_v2_cpu(directory)?,
+            (Some(directory), _) => usage.read_v2_cpu(directory, texts)?,
             (None, Some(directory)) => usage.read_v1_cpuacct(directory)?,
             (None, None) => {}
         }
         match (self.v1("memory"), self.v2()) {
             (Some(directory), _) => usage.read_v1_memory(directory)?,
-            (None, Some(directory)) => usage.read_v2_memory(directory)?,
+            (None, Some(directory)) => usage.read_v2_memory(directory, texts)?,
             (None, None) => {}
         }
         if let Some(directory) = self.v1("pids").or_else(|| self.v2()) {
             usage.read_pids(directory)?;
         }
         match (self.v1("blkio"), self.v2()) {
-            (Some(directory), _) => usage.read_v1_blkio(directory)?,
-            (None, Some(directory)) => usage.read_v2_io(directory)?,
+            (Some(directory), _) => usage.read_v1_blkio(directory, texts)?,
+            (None, Some(directory)) => usage.read_v2_io(directory, texts)?,
             (None, None) => {}
         }
         Ok(usage)

@@ -212,6 +212,9 @@ impl CgroupPlan {
             }
             let early: Vec<&Setting> = joined.settings.iter().filter(|setting| !is_late(setting)).collect();
             apply(&directory, &early)?;
+            if joined.version == Version::V2 {
+                limits::cpuset::require_effect(&directory, &early)?;
+            }
             members.push(Member { key: joined.key.clone(), version: joined.version, controllers: joined.controllers.clone(), directory });
         }
         Ok(Cgroup::from_members(members, reused))

@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use super::directory::Directory;
 use super::group::Cgroup;
-use super::usage::{keyed, number, Usage};
+use super::usage::{keyed, number, Texts, Usage};
 use crate::error::Result;
 
 #[derive(Debug, Default, Serialize)]
@@ -98,7 +98,8 @@ pub struct Stall {
 impl Cgroup {
     /// All that is counted of it and what is below it. Stops nothing and writes nothing.
     pub fn statistics(&self) -> Result<Statistics> {
-        let usage = self.usage()?;
+        let mut texts = Texts::default();
+        let usage = self.usage_with(&mut texts)?;
         let pids = usage.pids.map(|current| Pids {
             current: Some(current),
             peak: usage.pids_peak,
@@ -106,9 +107,8 @@ impl Cgroup {
             limit_hits: usage.pids_limit_hits,
         });
         let io = match (self.v1("blkio"), self.v2()) {
-            (Some(directory), _) => v1_devices(directory)?,
-            (None, Some(directory)) => directory.read_if_there("io.stat")?.map(|text| v2_devices(&text)),
-            (None, None) => None,
+            (Some(directory), _) => v1_devices(directory, texts.io.as_deref())?,
+            (None, _) => texts.io.as_deref().map(v2_devices),
         };
         let hugetlb = match (self.v1("hugetlb"), self.v2()) {
             (Some(directory), _) => hugetlb(directory, "usage_in_bytes", "limit_in_bytes")?,
@@ -117,8 +117,8 @@ impl Cgroup {
         };
         let rdma = self.v1("rdma").or(self.v2()).map_or(Ok(None), |directory| directory.read_if_there("rdma.current"))?;
         Ok(Statistics {
-            cpu: self.cpu(&usage)?,
-            memory: self.memory(&usage)?,
+            cpu: self.cpu(&usage, &texts)?,
+            memory: self.memory(&usage, &texts)?,
             pids,
             io,
             hugetlb,
@@ -127,24 +127,24 @@ impl Cgroup {
         })
     }
 
-    fn cpu(&self, usage: &Usage) -> Result<Option<Cpu>> {
+    fn cpu(&self, usage: &Usage, texts: &Texts) -> Result<Option<Cpu>> {
         if usage.cpu_usec.is_none() {
             return Ok(None);
         }
         let (user_usec, system_usec) = (usage.cpu_user_usec, usage.cpu_system_usec);
         let mut cpu = Cpu { usage_usec: usage.cpu_usec, user_usec, system_usec, ..Cpu::default() };
-        let Some(directory) = self.v1("cpu").or(self.v2()) else { return Ok(Some(cpu)) };
-        if let Some(text) = directory.read_if_there("cpu.stat")? {
-            cpu.periods = keyed(&text, "nr_periods");
-            cpu.throttled_periods = keyed(&text, "nr_throttled");
+        let of_v1 = self.v1("cpu").map_or(Ok(None), |directory| directory.read_if_there("cpu.stat"))?;
+        if let Some(text) = of_v1.as_deref().or(texts.cpu.as_deref()) {
+            cpu.periods = keyed(text, "nr_periods");
+            cpu.throttled_periods = keyed(text, "nr_throttled");
             // v1 counts this one in nanoseconds.
             cpu.throttled_usec =
-                keyed(&text, "throttled_usec").or_else(|| keyed(&text, "throttled_time").map(|nanoseconds| nanoseconds / 1_000));
+                keyed(text, "throttled_usec").or_else(|| keyed(text, "throttled_time").map(|nanoseconds| nanoseconds / 1_000));
         }
         Ok(Some(cpu))
     }
 
-    fn memory(&self, usage: &Usage) -> Result<Option<Memory>> {
+    fn memory(&self, usage: &Usage, texts: &Texts) -> Result<Option<Memory>> {
         if usage.memory_bytes.is_none() {
             return Ok(None);
         }
@@ -156,12 +156,12 @@ impl Cgroup {
             ..Memory::default()
         };
         if let Some(directory) = self.v1("memory") {
-            memory.stat = rows(directory, "memory.stat")?;
+            memory.stat = rows(directory.read_if_there("memory.stat")?.as_deref());
             let counters = [("max", usage.memory_limit_hits), ("oom_kill", usage.oom_kills)];
             memory.events = counters.into_iter().filter_map(|(name, count)| Some((name.to_owned(), count?))).collect();
         } else if let Some(directory) = self.v2() {
-            memory.stat = rows(directory, "memory.stat")?;
-            memory.events = rows(directory, "memory.events")?;
+            memory.stat = rows(directory.read_if_there("memory.stat")?.as_deref());
+            memory.events = rows(texts.memory_events.as_deref());
             memory.swap_limit_bytes = number(directory, "memory.swap.max")?;
         }
         Ok(Some(memory))
@@ -169,10 +169,9 @@ impl Cgroup {
 }
 
 /// A file of `KEY NUMBER` lines; empty where it is missing.
-fn rows(directory: &Directory, file: &str) -> Result<BTreeMap<String, u64>> {
-    let text = directory.read_if_there(file)?.unwrap_or_default();
+fn rows(text: Option<&str>) -> BTreeMap<String, u64> {
     let row = |line: &str| line.split_once(' ').and_then(|(key, value)| Some((key.to_owned(), value.parse().ok()?)));
-    Ok(text.lines().filter_map(row).collect())
+    text.unwrap_or_default().lines().filter_map(row).collect()
 }
 
 /// Lines are `MAJOR:MINOR rbytes=N wbytes=N rios=N wios=N dbytes=N dios=N`; a device may stand there without any.
@@ -199,11 +198,11 @@ fn v2_devices(text: &str) -> BTreeMap<String, Device> {
 }
 
 /// Lines are `MAJOR:MINOR KIND NUMBER`, and one `Total NUMBER`.
-fn v1_devices(directory: &Directory) -> Result<Option<BTreeMap<String, Device>>> {
-    let Some(bytes) = directory.read_if_there("blkio.throttle.io_service_bytes_recursive")? else { return Ok(None) };
+fn v1_devices(directory: &Directory, bytes: Option<&str>) -> Result<Option<BTreeMap<String, Device>>> {
+    let Some(bytes) = bytes else { return Ok(None) };
     let requests = directory.read_if_there("blkio.throttle.io_serviced_recursive")?.unwrap_or_default();
     let mut devices: BTreeMap<String, Device> = BTreeMap::new();
-    for (text, counts_bytes) in [(bytes, true), (requests, false)] {
+    for (text, counts_bytes) in [(bytes, true), (requests.as_str(), false)] {
         for line in text.lines() {
             let words: Vec<&str> = line.split(' ').collect();
             let [name, kind, count] = words[..] else { continue };

@@ -56,7 +56,11 @@ impl Cgroup {
                 enable(hierarchies, &member.directory, &ours)?;
             }
             former.note(&member.directory, &ours)?;
-            apply(&member.directory, &ours.iter().collect::<Vec<_>>())?;
+            let ours: Vec<&Setting> = ours.iter().collect();
+            apply(&member.directory, &ours)?;
+            if member.version == Version::V2 {
+                limits::cpuset::require_effect(&member.directory, &ours)?;
+            }
         }
         Ok(())
     }

@@ -34,6 +34,16 @@ pub struct Usage {
     pub io_write_bytes: Option<u64>,
 }
 
+/// What the files said that `statistics` finds more in.
+#[derive(Debug, Default)]
+pub(super) struct Texts {
+    /// cgroup2's.
+    pub cpu: Option<String>,
+    pub memory_events: Option<String>,
+    /// io.stat, or v1's bytes.
+    pub io: Option<String>,
+}
+
 const NANOSECONDS: u64 = 1_000;
 
 /// v1 writes CPU time of user and system in ticks of USER_HZ, which is 100 a second on every architecture pyrt runs on.
@@ -65,31 +75,31 @@ impl Usage {
     }
 
     /// `cpu.stat` of the cgroup2 directory is there without the cpu controller.
-    pub(super) fn read_v2_cpu(&mut self, directory: &Directory) -> Result<()> {
-        if let Some(text) = directory.read_if_there("cpu.stat")? {
-            self.cpu_usec = keyed(&text, "usage_usec");
-            self.cpu_user_usec = keyed(&text, "user_usec");
-            self.cpu_system_usec = keyed(&text, "system_usec");
+    pub(super) fn read_v2_cpu(&mut self, directory: &Directory, texts: &mut Texts) -> Result<()> {
+        if let Some(text) = kept(&mut texts.cpu, directory, "cpu.stat")? {
+            self.cpu_usec = keyed(text, "usage_usec");
+            self.cpu_user_usec = keyed(text, "user_usec");
+            self.cpu_system_usec = keyed(text, "system_usec");
         }
         Ok(())
     }
 
-    pub(super) fn read_v2_memory(&mut self, directory: &Directory) -> Result<()> {
+    pub(super) fn read_v2_memory(&mut self, directory: &Directory, texts: &mut Texts) -> Result<()> {
         if let Some(current) = number(directory, "memory.current")? {
             self.memory_bytes = Some(current);
             self.memory_peak_bytes = number(directory, "memory.peak")?;
             self.swap_bytes = number(directory, "memory.swap.current")?;
             self.memory_limit_bytes = number(directory, "memory.max")?;
-            if let Some(events) = directory.read_if_there("memory.events")? {
-                self.memory_limit_hits = keyed(&events, "max");
-                self.oom_kills = keyed(&events, "oom_kill");
+            if let Some(events) = kept(&mut texts.memory_events, directory, "memory.events")? {
+                self.memory_limit_hits = keyed(events, "max");
+                self.oom_kills = keyed(events, "oom_kill");
             }
         }
         Ok(())
     }
 
-    pub(super) fn read_v2_io(&mut self, directory: &Directory) -> Result<()> {
-        if let Some(text) = directory.read_if_there("io.stat")? {
+    pub(super) fn read_v2_io(&mut self, directory: &Directory, texts: &mut Texts) -> Result<()> {
+        if let Some(text) = kept(&mut texts.io, directory, "io.stat")? {
             let total = |key: &str| text.split_whitespace().filter_map(|word| word.strip_prefix(key)?.parse::<u64>().ok()).sum();
             self.io_read_bytes = Some(total("rbytes="));
             self.io_write_bytes = Some(total("wbytes="));
@@ -132,8 +142,8 @@ impl Usage {
     }
 
     /// The recursive file counts cgroups below too. Lines are `MAJOR:MINOR Read BYTES`, and one `Total BYTES`.
-    pub(super) fn read_v1_blkio(&mut self, directory: &Directory) -> Result<()> {
-        if let Some(text) = directory.read_if_there("blkio.throttle.io_service_bytes_recursive")? {
+    pub(super) fn read_v1_blkio(&mut self, directory: &Directory, texts: &mut Texts) -> Result<()> {
+        if let Some(text) = kept(&mut texts.io, directory, "blkio.throttle.io_service_bytes_recursive")? {
             let total = |kind: &str| {
                 let bytes = text.lines().filter_map(|line| {
                     let mut words = line.split(' ');
@@ -146,6 +156,12 @@ impl Usage {
         }
         Ok(())
     }
+}
+
+/// Read the file into its place.
+fn kept<'a>(place: &'a mut Option<String>, directory: &Directory, file: &str) -> Result<Option<&'a str>> {
+    *place = directory.read_if_there(file)?;
+    Ok(place.as_deref())
 }
 
 /// A file with one number; None where it is missing or says "max".

@@ -5,7 +5,7 @@
 //! Neighbours: `discovery` (where a controller is), `plan` and `group` (carry the settings out).
 
 mod cpu;
-mod cpuset;
+pub(super) mod cpuset;
 mod devices;
 mod hugetlb;
 mod io;
