@@ -8,7 +8,7 @@ use nix::sys::socket::{recvmsg, sendmsg, ControlMessageOwned, MsgFlags, UnixAddr
 use pyrt_init::{kind, Message, MESSAGE_SIZE};
 
 use crate::error::{Context, Result};
-use crate::sys;
+use crate::{interruption, sys};
 
 /// The next message, with the descriptor that comes along; `None` when init has closed its end.
 pub fn receive(socket: BorrowedFd<'_>) -> Result<Option<(Message, Option<OwnedFd>)>> {
@@ -26,7 +26,8 @@ pub fn receive(socket: BorrowedFd<'_>) -> Result<Option<(Message, Option<OwnedFd
                 }
                 break (received.bytes, fd);
             }
-            Err(Errno::EINTR) => {}
+            // Init may stand still for ever: frozen, stopped, traced, or in a mount that hangs.
+            Err(Errno::EINTR) => interruption::check("wait for init")?,
             Err(Errno::ECONNRESET) => break (0, None),
             Err(errno) => return Err(errno).op("hear from init"),
         }

@@ -24,6 +24,8 @@ pub enum Kind {
     StateUnreadable,
     /// The program to run does not exist inside the container, or cannot be executed.
     Executable,
+    /// The calling program wants a wait given up: a signal of its own came.
+    Interrupted,
 }
 
 impl Kind {
@@ -38,6 +40,7 @@ impl Kind {
             Kind::InvalidState => "invalid-state",
             Kind::StateUnreadable => "state-unreadable",
             Kind::Executable => "executable",
+            Kind::Interrupted => "interrupted",
         }
     }
 }

@@ -18,8 +18,8 @@ use pyrt_init::Message;
 
 use crate::error::{quoted, Context, Error, Kind, Result};
 use crate::plan::HookStage;
-use crate::process;
 use crate::sys::{self, Ending};
+use crate::{interruption, process};
 
 /// Bytes of a failed hook's last words that an error repeats.
 const WORDS: u64 = 1024;
@@ -107,12 +107,16 @@ fn carry_out(hook: &Hook, operation: &str, path: &str, state: &[u8], output: &Ou
     let child = command.spawn().at(operation, path)?;
     let pid = child.id() as i32;
     let Some(pidfd) = open(pid).at(operation, path)? else { return Err(unknown(operation).with_path(path)) };
-    if !ended_within(pidfd.as_fd(), hook.timeout()).at(operation, path)? {
+    let ended = ended_within(pidfd.as_fd(), hook.timeout(), operation).inspect_err(|_| {
+        // Given up: the hook must not go on without us.
+        let _ = process::end(pidfd.as_fd());
+    })?;
+    if !ended {
         match killpg(Pid::from_raw(pid), Signal::SIGKILL) {
             Ok(()) | Err(Errno::ESRCH) => {}
             Err(errno) => return Err(errno).at(operation, path),
         }
-        process::end(pidfd.as_fd()).at(operation, path)?;
+        process::end(pidfd.as_fd())?;
         return Err(timed_out(operation, path, hook.timeout().unwrap_or(0)));
     }
     let ending = match sys::reap(pidfd.as_fd()) {
@@ -137,7 +141,7 @@ fn open(pid: i32) -> std::result::Result<Option<OwnedFd>, Errno> {
     }
 }
 
-fn ended_within(pidfd: BorrowedFd<'_>, seconds: Option<i64>) -> std::result::Result<bool, Errno> {
+fn ended_within(pidfd: BorrowedFd<'_>, seconds: Option<i64>, operation: &str) -> Result<bool> {
     // One that no clock reaches is none.
     let deadline = seconds.and_then(|seconds| Instant::now().checked_add(Duration::from_secs(seconds.unsigned_abs())));
     loop {
@@ -145,8 +149,8 @@ fn ended_within(pidfd: BorrowedFd<'_>, seconds: Option<i64>) -> std::result::Res
         match process::wait_readable(pidfd, left) {
             // A wait that poll(2) cannot hold in one piece is not over yet.
             Ok(false) if left != Some(Duration::ZERO) => {}
-            Err(Errno::EINTR) => {}
-            other => return other,
+            Err(Errno::EINTR) => interruption::check(operation)?,
+            other => return other.op(operation),
         }
     }
 }

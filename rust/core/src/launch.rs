@@ -6,6 +6,7 @@ use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
+use std::time::Instant;
 
 use nix::errno::Errno;
 use nix::libc;
@@ -15,12 +16,13 @@ use serde_json::json;
 
 use crate::cgroup::Cgroup;
 use crate::conversation;
+use crate::ending::{self, await_end, KILL_PATIENCE};
 use crate::error::{Context, Error, Kind, Result};
 use crate::hooks;
 use crate::layer::{Layer, Root};
 use crate::netlink::Moved;
 use crate::plan::{Handed, HookStage, LaunchPlan, Overlay, StatusFile};
-use crate::process::{Child, Given, Lifetime, Process};
+use crate::process::{self, wait_readable, Child, Given, Lifetime, Process};
 use crate::seccomp::Answerer;
 use crate::sys::{self, Clone};
 use crate::trees::Trees;
@@ -111,7 +113,7 @@ pub(crate) fn make_mount(plan: &LaunchPlan) -> Result<(OwnedFd, OwnedFd)> {
     });
     match mount {
         Ok(mount) => {
-            launch.reap_child();
+            launch.reap_child()?;
             Ok(mount)
         }
         Err(error) => Err(launch.undo(error)),
@@ -244,12 +246,13 @@ impl<'a> Launch<'a> {
     }
 
     /// Waits for a child that ends by itself.
-    fn reap_child(&self) {
+    fn reap_child(&self) -> Result<()> {
         if let Some(Child { pidfd, .. }) = &self.child {
-            while !matches!(crate::process::wait_readable(pidfd.as_fd(), None), Ok(true)) {}
+            await_end(pidfd.as_fd())?;
             // Where somebody else reaps our children, it is gone already.
             let _ = sys::reap(pidfd.as_fd());
         }
+        Ok(())
     }
 
     fn socket(&self) -> BorrowedFd<'_> {
@@ -418,7 +421,7 @@ impl<'a> Launch<'a> {
         let pid = sys::pidfd_pid(pidfd.as_fd()).op("take over the container's process")?;
         if let Some(Child { pidfd: first, .. }) = self.child.replace(Child { pid, pidfd, start_time: 0 }) {
             // It ends after this message; where somebody else reaps our children, it is gone already.
-            while !matches!(crate::process::wait_readable(first.as_fd(), None), Ok(true)) {}
+            await_end(first.as_fd())?;
             let _ = sys::reap(first.as_fd());
         }
         self.find_start_time();
@@ -491,7 +494,9 @@ impl<'a> Launch<'a> {
 
     fn lost(&self) -> Option<Error> {
         let Child { pidfd, .. } = self.child.as_ref()?;
-        while !matches!(crate::process::wait_readable(pidfd.as_fd(), None), Ok(true)) {}
+        if let Err(error) = await_end(pidfd.as_fd()) {
+            return Some(error);
+        }
         let ending = sys::reap(pidfd.as_fd()).ok().flatten().map(|(ending, _)| ending);
         let limited = self
             .plan
@@ -522,7 +527,11 @@ impl<'a> Launch<'a> {
         let socket = socket.filter(|_| matches!(reached, Reached::Started));
         let owner = plan.options.end_with_caller.then(std::process::id);
         let given = Given { terminal, listener, notify: None, layer };
-        Process::new(child, socket, cgroup.map(Arc::new), given, Lifetime { owner, _watched: watched })
+        let process = Process::new(child, socket, cgroup.map(Arc::new), given, Lifetime { owner, _watched: watched });
+        if plan.forks {
+            ending::remember(process.waited());
+        }
+        process
     }
 
     /// Init has a network namespace: config.json's devices move there.
@@ -533,27 +542,50 @@ impl<'a> Launch<'a> {
         self.moved.insert(Moved::new(socket)).bring(namespace.as_fd(), &self.plan.net_devices)
     }
 
+    /// Path B, its first process ended: the real one, where it was made and not heard of. It is a child of ours, and as a zombie would keep a
+    /// pid namespace that it joined from ending. It speaks before it does anything else, or its end of the socket closes.
+    fn unheard(&self) -> Option<OwnedFd> {
+        if !self.plan.forks || self.replaced || self.socket.is_none() {
+            return None;
+        }
+        let deadline = Instant::now() + KILL_PATIENCE;
+        loop {
+            match wait_readable(self.socket(), Some(deadline.saturating_duration_since(Instant::now()))) {
+                Err(Errno::EINTR) => continue,
+                Ok(true) => {}
+                _ => return None,
+            }
+            match conversation::receive(self.socket()) {
+                Ok(Some((Message { kind: kind::PROCESS, .. }, pidfd))) => return pidfd,
+                Ok(Some(_)) => {}
+                _ => return None,
+            }
+        }
+    }
+
     /// Nothing stays: the first error is the one that counts.
     fn undo(mut self, error: Error) -> Error {
         // While init keeps their namespace: the kernel would end those that are not hardware together with it.
         if let Some(moved) = self.moved.take() {
             moved.back();
         }
+        let mut failures: Vec<Error> = Vec::new();
         if let Some(Child { pidfd, .. }) = self.child.take() {
-            let _ = sys::pidfd_send_signal(pidfd.as_fd(), libc::SIGKILL);
-            while !matches!(crate::process::wait_readable(pidfd.as_fd(), None), Ok(true)) {}
-            let _ = sys::reap(pidfd.as_fd());
+            failures.extend(process::end(pidfd.as_fd()).err());
+        }
+        if let Some(pidfd) = self.unheard() {
+            failures.extend(process::end(pidfd.as_fd()).err());
         }
         if let Some(cgroup) = &self.cgroup {
-            let _ = cgroup.kill().and_then(|()| cgroup.remove());
+            failures.extend(cgroup.kill().and_then(|()| cgroup.remove()).err());
         }
         if let Some(path) = self.lent.start_socket {
             let _ = std::fs::remove_file(path);
         }
-        if !self.hooked {
-            return error;
+        let mut failures: Vec<String> = failures.iter().map(Error::to_string).collect();
+        if self.hooked {
+            failures.extend(hooks::run_all(&self.plan.config.spec, HookStage::Poststop, &self.state("stopped")));
         }
-        let failures = hooks::run_all(&self.plan.config.spec, HookStage::Poststop, &self.state("stopped"));
         failures.into_iter().fold(error, |error, failure| {
             let hint = error.hint.as_ref().map_or(failure.clone(), |hint| format!("{hint}; {failure}"));
             error.with_hint(hint)

@@ -11,6 +11,7 @@ use nix::sys::signal::Signal;
 use pyrt_init::{kind, Message, MESSAGE_SIZE};
 
 use crate::cgroup::Cgroup;
+use crate::ending::{await_end, await_end_uninterrupted};
 use crate::error::{Context, Error, Result};
 use crate::layer::{Layer, Root};
 use crate::notify::Relay;
@@ -30,13 +31,19 @@ pub struct Process {
     pub pid: i32,
     /// Clock ticks since boot: /proc/PID/stat, field 22.
     pub start_time: u64,
+    waited: Arc<Waited>,
+    pub cgroup: Option<Arc<Cgroup>>,
+    given: Mutex<Given>,
+    lifetime: Lifetime,
+}
+
+/// What its end is learnt from.
+#[derive(Debug)]
+pub(crate) struct Waited {
     pidfd: OwnedFd,
     /// From a PID 1 that stays: it reports how the program ended.
     socket: Option<OwnedFd>,
-    pub cgroup: Option<Arc<Cgroup>>,
-    given: Mutex<Given>,
     ended: Mutex<Option<Ended>>,
-    lifetime: Lifetime,
 }
 
 /// A process that this one made, and has not reaped.
@@ -73,11 +80,17 @@ pub struct Lifetime {
 impl Process {
     pub fn new(child: Child, socket: Option<OwnedFd>, cgroup: Option<Arc<Cgroup>>, given: Given, lifetime: Lifetime) -> Self {
         let Child { pid, pidfd, start_time } = child;
-        Process { pid, start_time, pidfd, socket, cgroup, given: Mutex::new(given), ended: Mutex::new(None), lifetime }
+        let waited = Arc::new(Waited { pidfd, socket, ended: Mutex::new(None) });
+        Process { pid, start_time, waited, cgroup, given: Mutex::new(given), lifetime }
     }
 
     pub fn pidfd(&self) -> BorrowedFd<'_> {
-        self.pidfd.as_fd()
+        self.waited.pidfd()
+    }
+
+    /// For one in a pid namespace that is another's: `ending` takes its status before it waits for the end of that namespace.
+    pub(crate) fn waited(&self) -> &Arc<Waited> {
+        &self.waited
     }
 
     /// The pty's master, once.
@@ -110,7 +123,7 @@ impl Process {
     }
 
     pub fn ended(&self) -> Option<Ended> {
-        *self.ended.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+        self.waited.ended()
     }
 
     /// Waits until it has ended or the time has passed (`false`). EINTR goes to the caller, who may have signals of its own to handle.
@@ -120,13 +133,50 @@ impl Process {
 
     /// For a process whose end is the business of whoever holds this pidfd from here on, and no longer of this handle.
     pub fn disown(mut self) -> std::io::Result<OwnedFd> {
-        let pidfd = self.pidfd.try_clone()?;
+        let pidfd = self.waited.pidfd.try_clone()?;
         self.lifetime = Lifetime::default();
         Ok(pidfd)
     }
 
     /// The status of one that has ended, taken from the kernel the first time.
     pub fn finish(&self) -> Result<Ended> {
+        self.waited.finish()
+    }
+
+    pub fn send_signal(&self, signal: i32) -> std::result::Result<(), Errno> {
+        sys::pidfd_send_signal(self.pidfd(), signal)
+    }
+
+    /// Ends everything inside and waits until it is empty. Errors: ETIMEDOUT, naming what does not end; `Interrupted`.
+    pub fn kill(&self) -> Result<()> {
+        self.kill_and(await_end)
+    }
+
+    fn kill_and(&self, await_end: impl Fn(BorrowedFd<'_>) -> Result<()>) -> Result<()> {
+        match self.send_signal(Signal::SIGKILL as i32) {
+            Ok(()) | Err(Errno::ESRCH) => {}
+            Err(errno) => return Err(errno).op("kill the container"),
+        }
+        // PID 1's end is the namespace's end; without a namespace of its own only the cgroup knows who is inside.
+        if let Some(cgroup) = &self.cgroup {
+            cgroup.kill()?;
+        }
+        await_end(self.pidfd())?;
+        self.finish().map(drop)
+    }
+}
+
+impl Waited {
+    pub(crate) fn ended(&self) -> Option<Ended> {
+        *self.ended.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    pub(crate) fn pidfd(&self) -> BorrowedFd<'_> {
+        self.pidfd.as_fd()
+    }
+
+    /// Once it has ended: reaped the first time.
+    pub(crate) fn finish(&self) -> Result<Ended> {
         let mut ended = self.ended.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         if let Some(known) = *ended {
             return Ok(known);
@@ -143,30 +193,12 @@ impl Process {
         *ended = Some(result);
         Ok(result)
     }
-
-    pub fn send_signal(&self, signal: i32) -> std::result::Result<(), Errno> {
-        sys::pidfd_send_signal(self.pidfd(), signal)
-    }
-
-    /// Ends everything inside and waits until it is empty.
-    pub fn kill(&self) -> Result<()> {
-        match self.send_signal(Signal::SIGKILL as i32) {
-            Ok(()) | Err(Errno::ESRCH) => {}
-            Err(errno) => return Err(errno).op("kill the container"),
-        }
-        // PID 1's end is the namespace's end; without a namespace of its own only the cgroup knows who is inside.
-        if let Some(cgroup) = &self.cgroup {
-            cgroup.kill()?;
-        }
-        while !matches!(self.wait_readable(None), Ok(true)) {}
-        self.finish().map(drop)
-    }
 }
 
 impl Drop for Process {
     /// Ends what nobody can end any more. A forked child's copy of the handle does nothing.
     fn drop(&mut self) {
-        if self.lifetime.owner == Some(std::process::id()) && self.ended().is_none() && self.kill().is_ok() {
+        if self.lifetime.owner == Some(std::process::id()) && self.ended().is_none() && self.kill_and(await_end_uninterrupted).is_ok() {
             if let Some(cgroup) = &self.cgroup {
                 // There is nobody to tell.
                 let _ = cgroup.remove();
@@ -212,16 +244,17 @@ pub fn status_of(pidfd: BorrowedFd<'_>) -> std::result::Result<Option<i32>, Errn
 }
 
 /// SIGKILL, then waits until a child of ours has ended, and reaps it.
-pub fn end(pidfd: BorrowedFd<'_>) -> std::result::Result<(), Errno> {
+pub fn end(pidfd: BorrowedFd<'_>) -> Result<()> {
+    const OPERATION: &str = "end the process";
     match sys::pidfd_send_signal(pidfd, Signal::SIGKILL as i32) {
         Ok(()) | Err(Errno::ESRCH) => {}
-        Err(errno) => return Err(errno),
+        Err(errno) => return Err(errno).op(OPERATION),
     }
-    while !matches!(wait_readable(pidfd, None), Ok(true)) {}
+    await_end_uninterrupted(pidfd)?;
     match sys::reap(pidfd) {
         // Where somebody else reaps our children, it is gone already.
         Ok(_) | Err(Errno::ECHILD) => Ok(()),
-        Err(errno) => Err(errno),
+        Err(errno) => Err(errno).op(OPERATION),
     }
 }
 

@@ -11,7 +11,7 @@ use pyrt_core::launch::Lent;
 use pyrt_core::sys::lend;
 
 use crate::cgroup::Cgroup;
-use crate::errors::Raised;
+use crate::errors::{given_up, Raised};
 use crate::json::as_dict;
 use crate::launch::LaunchPlan;
 use crate::layer::Root;
@@ -166,7 +166,8 @@ impl Container {
     }
 
     fn delete(&self, py: Python<'_>, force: bool) -> PyResult<Vec<String>> {
-        Ok(py.detach(|| self.0.delete(force, interrupted))?)
+        let warnings = py.detach(|| self.0.delete(force, interrupted))?;
+        given_up().map(|()| warnings)
     }
 
     #[pyo3(signature = (config, *, ignore_paused = false, preserve_fds = 0, cgroups = vec![]))]

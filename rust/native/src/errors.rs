@@ -1,5 +1,7 @@
 //! The core's error -> a Python exception of `pyrt.errors`, in one place.
 
+use std::cell::Cell;
+
 use pyo3::exceptions::PyProcessLookupError;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
@@ -26,10 +28,31 @@ impl From<PyErr> for Raised {
 impl From<Raised> for PyErr {
     fn from(raised: Raised) -> PyErr {
         match raised {
-            Raised::Core(error) => Python::attach(|py| exception(py, &error).unwrap_or_else(|failed| failed)),
+            // It counts more than what was cleaned up because of it.
+            Raised::Core(error) => {
+                INTERRUPTION.take().unwrap_or_else(|| Python::attach(|py| exception(py, &error).unwrap_or_else(|failed| failed)))
+            }
             Raised::Python(error) => error,
         }
     }
+}
+
+thread_local! {
+    /// What ended a wait of this thread, until it is raised.
+    static INTERRUPTION: Cell<Option<PyErr>> = const { Cell::new(None) };
+}
+
+/// For `pyrt_core::interruption`: whether a handler of Python's raised something, KeyboardInterrupt above all.
+pub fn give_up() -> bool {
+    let raised = Python::attach(|py| py.check_signals()).err();
+    let gives_up = raised.is_some();
+    INTERRUPTION.set(raised);
+    gives_up
+}
+
+/// After a call that goes on where a wait in it was given up (a hook that was ended): what is to be raised for that.
+pub fn given_up() -> PyResult<()> {
+    INTERRUPTION.take().map_or(Ok(()), Err)
 }
 
 fn exception(py: Python<'_>, error: &pyrt_core::Error) -> PyResult<PyErr> {

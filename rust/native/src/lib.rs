@@ -16,6 +16,7 @@ use pyo3::prelude::*;
 /// `gil_used = false`: no state of ours depends on the GIL, so free-threaded interpreters keep it off.
 #[pymodule(gil_used = false)]
 fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    pyrt_core::interruption::ask_by(errors::give_up);
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
     module.add("COMMIT", components::COMMIT)?;
     module.add("OCI_VERSION", pyrt_core::oci::VERSION)?;

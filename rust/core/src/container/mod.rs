@@ -16,13 +16,14 @@ mod tests;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 use std::sync::{Arc, Mutex, OnceLock};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::sys::signal::Signal;
 use serde_json::value::RawValue;
 
 use crate::cgroup::{Cgroup, Usage};
+use crate::ending::await_end;
 use crate::error::{Context, Error, Kind, Result};
 use crate::hooks::{run_all, run_stage};
 use crate::host::HostFacts;
@@ -37,8 +38,6 @@ pub use directory::{default_root, ids, Directory, Lock};
 pub use exec::ExecOptions;
 pub use state::{Init, OciState, ShownState, State, Status};
 
-/// Until a container that was sent SIGKILL must be gone: longer only where the kernel itself hangs.
-const KILL_PATIENCE: Duration = Duration::from_secs(10);
 const SIGKILL: i32 = Signal::SIGKILL as i32;
 
 /// A handle; it ends nothing when it is dropped.
@@ -264,18 +263,18 @@ impl Container {
     ) -> std::result::Result<Vec<String>, E> {
         let lock = if force {
             match self.directory.try_lock() {
-                Err(error) if error.kind == Kind::NotFound => return Ok(Vec::new()),
+                Err(error) if error.kind == Kind::NotFound => return Ok(self.let_go()?),
                 locked => match locked? {
                     Some(lock) => lock,
                     None => {
                         // Whoever creates or starts it hangs in a hook, or in the kernel: with nothing left inside they give up.
                         match self.read_readable().and_then(|state| self.end(state.as_ref(), self.cgroup()?.as_deref())) {
-                            Err(error) if error.kind == Kind::NotFound => return Ok(Vec::new()),
+                            Err(error) if error.kind == Kind::NotFound => return Ok(self.let_go()?),
                             ended => ended?,
                         }
                         match self.directory.lock(|| interrupted().map_err(Stopped::Interrupted)) {
                             Ok(lock) => lock,
-                            Err(Stopped::Failed(error)) if error.kind == Kind::NotFound => return Ok(Vec::new()),
+                            Err(Stopped::Failed(error)) if error.kind == Kind::NotFound => return Ok(self.let_go()?),
                             Err(Stopped::Failed(error)) => return Err(error.into()),
                             Err(Stopped::Interrupted(error)) => return Err(error),
                         }
@@ -286,6 +285,16 @@ impl Container {
             self.directory.lock(interrupted)?
         };
         Ok(self.delete_locked(&lock, force)?)
+    }
+
+    /// Somebody else deleted it: what this process still holds of it is a child to reap, and descriptors. One that was not ended, because its
+    /// state was only removed by hand, ends here.
+    fn let_go(&self) -> Result<Vec<String>> {
+        if let Some(launched) = self.launched.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).take() {
+            launched.process.kill()?;
+            launched.process.cgroup.as_ref().map_or(Ok(()), |group| group.remove())?;
+        }
+        Ok(Vec::new())
     }
 
     fn delete_locked(&self, lock: &Lock, force: bool) -> Result<Vec<String>> {
@@ -331,10 +340,7 @@ impl Container {
             group.kill()?;
         }
         if let Some(pidfd) = alive {
-            if !gone(&pidfd, KILL_PATIENCE)? {
-                let text = format!("container {} did not end within {} s of SIGKILL", self.directory.id(), KILL_PATIENCE.as_secs());
-                return Err(Error::new(Kind::System, text).with_hint("see dmesg for a hung task"));
-            }
+            await_end(pidfd.as_fd())?;
             if self.process().is_none() {
                 // Made by this process through a handle that is gone, it would stay a zombie; of others' children there is nothing to reap.
                 let _ = sys::reap(pidfd.as_fd());
@@ -435,17 +441,6 @@ enum Stopped<E> {
 impl<E> From<Error> for Stopped<E> {
     fn from(error: Error) -> Self {
         Stopped::Failed(error)
-    }
-}
-
-/// Waits until it has ended; whether it did in that time.
-fn gone(pidfd: &OwnedFd, patience: Duration) -> Result<bool> {
-    let deadline = Instant::now() + patience;
-    loop {
-        match process::wait_readable(pidfd.as_fd(), Some(deadline.saturating_duration_since(Instant::now()))) {
-            Err(Errno::EINTR) => {}
-            ended => return ended.op("wait for the container"),
-        }
     }
 }
 
