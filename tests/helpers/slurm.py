@@ -1,17 +1,17 @@
 """Slurm on one host, as the tests run it: munged, slurmctld and slurmd of the tests' own, with share/pyrt's oci.conf beside slurm.conf.
 
-They live in mount, network and UTS namespaces of their own: Slurm's ports, /run/user, host name and /etc/hosts are nobody else's.
-Neighbours: `engines`, whose Engine this is; tests/engines/conftest.py makes it.
+They live in namespaces of their own: Slurm's ports, /run/user, host name and /etc/hosts are nobody else's.
+Neighbours: `engines`, whose Engine this is, and `confined`; tests/engines/test_slurm.py makes it.
 """
 
 from __future__ import annotations
 
 import os
-import signal
 import subprocess
 import time
 from pathlib import Path
 
+from helpers.confined import Confined
 from helpers.engines import DAEMON_SECONDS, SHARE, Engine, environment
 
 # An address that is no loopback one, though on `lo`: Slurm resolves names with AI_ADDRCONFIG, which does not count those.
@@ -37,15 +37,11 @@ KillWait={kill_wait}
 NodeName={node} NodeAddr={address} CPUs=4 State=UNKNOWN
 PartitionName=all Nodes={node} Default=YES State=UP
 """
-NAMESPACES = f"""set -e
-hostname {NODE}
-ip link set lo up
-ip address add {ADDRESS}/32 dev lo
-mount --bind "$1/hosts" /etc/hosts
+SETUP = """hostname {node}
+ip address add {address}/32 dev lo
+mount --bind {path}/hosts /etc/hosts
 mount -t tmpfs -o mode=755 tmpfs /run
 mkdir /run/user
-echo ready
-exec cat
 """
 
 
@@ -62,15 +58,10 @@ class Slurm(Engine):
         (path / "hosts").write_text(f"127.0.0.1 localhost\n{ADDRESS} {NODE}\n")
         (path / "slurm.conf").write_text(CONFIGURATION.format(path=path, node=NODE, address=ADDRESS, kill_wait=KILL_WAIT_SECONDS))
         (path / "oci.conf").symlink_to(SHARE / "slurm/oci.conf")
-        unshare = ["unshare", "--mount", "--net", "--uts", "--propagation", "private", "sh", "-c", NAMESPACES, "sh", str(path)]
-        self.holder = subprocess.Popen(unshare, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         self.daemons: list[subprocess.Popen[bytes]] = []
-        enter = ["nsenter", f"--target={self.holder.pid}", "--mount", "--net", "--uts", f"--wd={path}"]
-        super().__init__(path, *enter, env=environment(SLURM_CONF=f"{path}/slurm.conf"))
+        self.confined = Confined(SETUP.format(path=path, node=NODE, address=ADDRESS))
+        super().__init__(path, *self.confined.enter, f"--wd={path}", env=environment(SLURM_CONF=f"{path}/slurm.conf"))
         try:
-            assert self.holder.stdout is not None
-            assert self.holder.stdout.readline() == "ready\n"
-            self.namespace = os.stat(f"/proc/{self.holder.pid}/ns/net").st_ino
             self.start_daemons()
         except BaseException:
             self.end()
@@ -95,25 +86,13 @@ class Slurm(Engine):
         pipe = subprocess.PIPE
         return subprocess.Popen([*self.words, *words], stdin=subprocess.DEVNULL, stdout=pipe, stderr=pipe, text=True, env=self.env)
 
-    def processes(self) -> dict[int, str]:
-        """Of its network namespace, but for the one that holds it: name by PID."""
-        found = {}
-        for entry in Path("/proc").iterdir():
-            try:
-                if entry.name.isdigit() and (entry / "ns/net").stat().st_ino == self.namespace:
-                    found[int(entry.name)] = (entry / "comm").read_text().strip()
-            except OSError:  # It ended meanwhile, or is more than we may look at.
-                continue
-        found.pop(self.holder.pid, None)
-        return found
-
     def nothing_left(self) -> None:
         """Waits until no container, no bundle of Slurm's and no slurmstepd is left: srun returns before slurmd has cleaned up."""
         deadline = time.monotonic() + DAEMON_SECONDS
         while True:
             states = self("find", "/run/user", "-name", "state.json").stdout.split()
             bundles = [path.name for path in (self.path / "spool").glob("oci-job*")]
-            processes = [name for name in self.processes().values() if name not in DAEMONS]
+            processes = self.confined.processes(but=DAEMONS)
             if not (states or bundles or processes):
                 return
             assert time.monotonic() < deadline, f"still there: {states} {bundles} {processes}"
@@ -128,6 +107,4 @@ class Slurm(Engine):
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
-        for pid in self.processes():
-            os.kill(pid, signal.SIGKILL)
-        self.holder.communicate()
+        self.confined.end()
