@@ -2,7 +2,7 @@
 
 `limits.Usage` has the few numbers that a result carries; rust/core/src/cgroup/statistics.rs reads the files. The unit is in each name:
 bytes, microseconds, percent; what has none is a count. Counters are totals since the cgroup was made, those below it included.
-Sources: the kernel's cgroup-v2.rst, cgroup-v1/*.rst and accounting/psi.rst.
+Sources: the kernel's cgroup-v2.rst, the documents below cgroup-v1, and accounting/psi.rst.
 """
 
 TYPE_CHECKING = False
