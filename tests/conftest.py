@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import signal
+import tempfile
 from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,6 +19,7 @@ from helpers.hooked import Hooked
 
 if TYPE_CHECKING:
     import pyrt
+    from helpers.ordinary import Ordinary
 
 WATCHED = frozenset({"integration", "security"})
 FAILED = pytest.StashKey[bool]()
@@ -128,6 +130,28 @@ def root_dir(tmp_path: Path) -> Iterator[Path]:
 def command(root_dir: Path) -> Command:
     """The pyrt command with `--root root_dir`: status, stdout, stderr."""
     return Command(root_dir)
+
+
+@pytest.fixture(scope="session")
+def _importable() -> Iterator[Path]:
+    """Where a user other than root imports pyrt from."""
+    from helpers import ordinary
+
+    with tempfile.TemporaryDirectory(prefix="pyrt-library-", dir="/tmp") as directory:
+        Path(directory).chmod(0o755)
+        yield ordinary.library(Path(directory))
+
+
+@pytest.fixture
+def ordinary(_importable: Path) -> Iterator[Ordinary]:
+    """A user other than root, without a name or anything else on this host but a directory."""
+    from helpers.ordinary import NUMBER, Ordinary
+
+    # pytest's own directories are closed to others.
+    with tempfile.TemporaryDirectory(prefix="pyrt-ordinary-", dir="/tmp", ignore_cleanup_errors=False) as directory:
+        uid = NUMBER + os.getpid() % 100_000
+        os.chown(directory, uid, uid)
+        yield Ordinary(uid, uid, Path(directory), _importable)
 
 
 @pytest.fixture

@@ -64,6 +64,8 @@ fn hosts() -> [HostFacts; 2] {
     let host = |hierarchies, capabilities| HostFacts {
         kernel: (6, 18),
         uid: 0,
+        gid: 0,
+        initial_user_namespace: true,
         capabilities: CapabilitySet(capabilities),
         bounding: CapabilitySet(capabilities),
         hierarchies,

@@ -21,6 +21,7 @@ __all__ = [
     "SeccompProfile",
     "View",
     "__version__",
+    "can_mount",
     "container_ids",
     "features",
     "host_facts",
@@ -279,6 +280,8 @@ class Container:
         """config.json as it was at the creation."""
     def require(self, verb: str, allowed: Sequence[str], hint: str | None = None) -> None:
         """Raise InvalidState, naming both states, unless the status is one of allowed."""
+    def processes(self) -> list[int]:
+        """PIDs as the caller sees them, of its cgroup, or without one of its pid namespace. HostError where it has neither of its own."""
     def cgroup(self) -> Cgroup | None: ...
     def update(self, resources: Mapping[str, Any]) -> None:
         """New limits, `resources` is the spec's linux.resources; what it leaves unset stays. InvalidState when it has ended, HostError."""
@@ -373,6 +376,9 @@ def seccomp_number(name: str, *, architecture: str | None = None) -> int | None:
 def features() -> dict[str, Any]:
     """The features document of the runtime-spec (features.md, features-linux.md): what this build recognizes, and of seccomp's flags
     what the running kernel has."""
+
+def can_mount() -> bool:
+    """Whether the calling process itself may mount (CAP_SYS_ADMIN); an ordinary user may only inside, in a user namespace of his own."""
 
 def host_facts() -> dict[str, Any]:
     """What this kernel, caller and cgroup set-up can do: {"kernel": "6.18.0", "checks": [{"name", "ok", "detail", "hint"}, ...],

@@ -223,10 +223,14 @@ def _apply(configuration: Configuration, args: "Sequence[str] | None", options: 
         from pyrt.devices import add_devices
 
         add_devices(linux, options["devices"])
-    if (user_namespace := options.get("user_namespace")) is not None and user_namespace is not False:
+    user_namespace = options.get("user_namespace")
+    if user_namespace is None and not _native.can_mount():
+        # The only way for an ordinary user; a spec's own, or one that is joined, stays.
+        user_namespace = not any(entry["type"] == "user" for entry in linux.get("namespaces") or ())
+    if user_namespace:
         from pyrt.user_namespace import add_user_namespace
 
-        add_user_namespace(linux, user_namespace)
+        add_user_namespace(config, user_namespace)
     if not options.keys().isdisjoint(("cpu_time", "max_output", "max_output_action")):
         from pyrt.bounds import bounds
 

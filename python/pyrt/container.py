@@ -185,8 +185,11 @@ class Container:
         self._native.update(limits.resources() if isinstance(limits, Limits) else limits)
 
     def processes(self) -> list[int]:
-        """PIDs of every process in it, as the caller sees them. Raises HostError without a cgroup."""
-        return self._group("list the processes of").processes()
+        """PIDs of every process in it, as the caller sees them: its cgroup's, or without one its pid namespace's.
+
+        Raises HostError where it has neither of its own.
+        """
+        return self._native.processes()
 
     def copy_in(self, source: "StrPath", target: "StrPath", *, max_size: "int | str | None" = None) -> list[str]:
         """Copy a file or directory into it, as `Popen.copy_in`. Raises InvalidState when it has ended."""

@@ -78,6 +78,6 @@ class ContainerOptions(TypedDict, total=False):
     network: Literal["none", "host"] | Namespaces | None
     hostname: str | None
     namespaces: Namespaces | Mapping[str, str] | None
-    user_namespace: bool | Mapping[Literal["uid", "gid"], Iterable[tuple[int, int, int]]]
+    user_namespace: bool | Literal["subids"] | Mapping[Literal["uid", "gid"], Iterable[tuple[int, int, int]]]
     # descriptors
     pass_fds: Sequence[int]

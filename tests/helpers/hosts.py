@@ -21,7 +21,7 @@ import pytest
 CONTROLLERS = ("cpu", "cpuset", "io", "memory", "pids")
 NAMESPACES = ("cgroup", "ipc", "mnt", "net", "pid", "time", "user", "uts")
 ENGINES = ("podman", "containerd", "dockerd", "conmon", "slurmctld", "slurmd", "srun", "munged")
-TOOLS = ("bwrap", "unshare", "nsenter", "losetup", "mkfs.ext4", "strace", "ps", "ip", "apparmor_parser")
+TOOLS = ("newuidmap", "useradd", "setpriv", "bwrap", "unshare", "nsenter", "losetup", "mkfs.ext4", "strace", "ps", "ip", "apparmor_parser")
 PROGRAMS = ("crun", "debootstrap", "runc", *TOOLS, *ENGINES)
 KERNELS = ((6, 1), (6, 5), (6, 15))
 """Versions that brought something which pyrt uses where it can: offsets of time namespaces, idmapped tmpfs, PIDFD_GET_INFO."""
@@ -81,6 +81,16 @@ def kernel(major: int, minor: int) -> bool:
     return (int(release[0]), int(release[1].split("-")[0])) >= (major, minor)
 
 
+def ordinary_users() -> bool:
+    """Whether a user other than root can start a Python and make a user namespace here."""
+    from helpers import ordinary
+
+    if not program("setpriv") or (python := ordinary.python()) is None:
+        return False
+    attempt = ["setpriv", "--reuid", "700000", "--regid", "700000", "--clear-groups", "unshare", "--user", python, "-c", ""]
+    return subprocess.run(attempt, capture_output=True, check=False, cwd="/").returncode == 0
+
+
 def mount_works() -> bool:
     done = subprocess.run(["unshare", "--mount", "mount", "-t", "tmpfs", "none", "/mnt"], capture_output=True, check=False)
     return done.returncode == 0
@@ -109,6 +119,7 @@ def controller_of_cgroup2(name: str) -> bool:
 
 FACTS: dict[str, Callable[[], bool]] = {
     "root": lambda: os.geteuid() == 0,
+    "ordinary users": ordinary_users,
     "mounts": mount_works,
     "busybox": Path("/bin/busybox").exists,
     "two processors": lambda: len(os.sched_getaffinity(0)) > 1,

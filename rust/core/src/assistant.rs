@@ -138,6 +138,17 @@ pub fn mount_overlay(lower: &[PathBuf], upper: Option<&Path>, size: Option<u64>)
     mounted.map(|(mount, layer)| (mount, Layer::over(lower, layer)))
 }
 
+/// Whether one who may not mount can make an overlay in a user namespace of his own.
+pub fn try_overlay_inside(lower: &Path, facts: &HostFacts) -> Result<()> {
+    let linux = json!({
+        "namespaces": [{"type": "user"}, {"type": "mount"}],
+        "uidMappings": mappings(&[(0, facts.uid, 1)]),
+        "gidMappings": mappings(&[(0, facts.gid, 1)]),
+    });
+    let plan = LaunchPlan::overlaying(&bare_config(linux), &[lower.to_owned()], &Overlay::Discard { size: Some(1 << 20) }, facts)?;
+    make_mount(&plan).map(drop)
+}
+
 /// By the caller itself: such a mount can be copied into containers, since Linux 6.15.
 fn mount_here(lower: &[PathBuf], upper: Option<&Path>, size: Option<u64>) -> Result<(OwnedFd, OwnedFd)> {
     let scratch = match upper {

@@ -160,7 +160,7 @@ fn hint(operation: &str, errno: Errno) -> Option<&'static str> {
         ("hand the seccomp listener over", Errno::ENOENT, "nobody listens at linux.seccomp.listenerPath"),
         ("set resource limit", Errno::EPERM, "raising a hard limit needs CAP_SYS_RESOURCE, which the caller lacks"),
         ("create namespaces", Errno::ENOSPC, "a limit below /proc/sys/user/max_*_namespaces is reached, not the disk"),
-        ("create namespaces", Errno::EPERM, "run as root, or ask for a user namespace"),
+        ("create namespaces", Errno::EPERM, "run as root, or in a user namespace of its own (`pyrt spec --rootless` asks for one)"),
         ("create namespaces", Errno::EAGAIN, "the limit of processes is reached (RLIMIT_NPROC or a pids cgroup)"),
     ];
     TABLE.iter().find(|(start, number, _)| operation.starts_with(start) && *number == errno).map(|row| row.2)

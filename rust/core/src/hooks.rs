@@ -83,7 +83,8 @@ fn failed(operation: &str, ending: Ending) -> Error {
     Error::new(Kind::System, operation).with_hint(how)
 }
 
-fn run(hook: &Hook, operation: &str, state: &[u8]) -> Result<()> {
+/// One program, with `state` on stdin.
+pub(crate) fn run(hook: &Hook, operation: &str, state: &[u8]) -> Result<()> {
     let path = hook.path().display().to_string();
     let output = Output::new()?;
     carry_out(hook, operation, &path, state, &output).map_err(|error| output.tell(error))

@@ -1,6 +1,7 @@
 //! What this kernel, this caller and its cgroup set-up can do, found out once a process.
 
 use std::os::fd::AsFd;
+use std::os::unix::fs::MetadataExt;
 use std::sync::OnceLock;
 
 use serde_json::{json, Value};
@@ -8,13 +9,18 @@ use serde_json::{json, Value};
 use crate::assistant;
 use crate::cgroup::{Hierarchies, Mode};
 use crate::error::{Error, Result};
+use crate::id_maps;
 use crate::oci::CapabilitySet;
+use crate::rootless;
 use crate::sys;
 
 #[derive(Debug)]
 pub struct HostFacts {
     pub kernel: (u32, u32),
     pub uid: u32,
+    pub gid: u32,
+    /// The caller is in the user namespace that the machine began with: what belongs to no namespace is within its reach.
+    pub initial_user_namespace: bool,
     /// What the caller itself may hand on: nothing outside this set can be granted.
     pub capabilities: CapabilitySet,
     /// What the caller's bounding set holds.
@@ -58,9 +64,11 @@ impl HostFacts {
         Ok(HostFacts {
             kernel: sys::kernel_version(),
             uid: nix::unistd::geteuid().as_raw(),
+            gid: nix::unistd::getegid().as_raw(),
+            initial_user_namespace: in_initial_user_namespace(),
             capabilities: CapabilitySet(sys::permitted_capabilities()),
             bounding: CapabilitySet(sys::bounding_capabilities()),
-            hierarchies: Hierarchies::discover()?,
+            hierarchies: hierarchies()?,
             modules: SecurityModules::found(),
         })
     }
@@ -70,11 +78,39 @@ impl HostFacts {
         self.kernel >= (6, 1)
     }
 
-    /// Device nodes can be made: CAP_MKNOD is held.
+    /// Device nodes can be made: CAP_MKNOD is held, and not only over a user namespace.
     pub fn can_make_devices(&self) -> bool {
         const CAP_MKNOD: u32 = 27;
-        self.capabilities.has(CAP_MKNOD)
+        self.initial_user_namespace && self.capabilities.has(CAP_MKNOD)
     }
+
+    /// The caller itself can mount, and copy mounts. An ordinary user cannot: for him that is done inside, in a user namespace.
+    pub fn can_mount(&self) -> bool {
+        const CAP_SYS_ADMIN: u32 = 21;
+        self.capabilities.has(CAP_SYS_ADMIN)
+    }
+
+    /// The caller can write any map of a new user namespace (user_namespaces(7)).
+    pub fn can_map_any_id(&self) -> bool {
+        const CAP_SETGID: u32 = 6;
+        const CAP_SETUID: u32 = 7;
+        self.capabilities.has(CAP_SETUID) && self.capabilities.has(CAP_SETGID)
+    }
+}
+
+/// Root writes to any cgroup, others to those that are delegated to them.
+fn hierarchies() -> Result<Hierarchies> {
+    let all = Hierarchies::discover()?;
+    match nix::unistd::geteuid().is_root() && in_initial_user_namespace() {
+        true => Ok(all),
+        false => all.delegated(),
+    }
+}
+
+/// Its inode number is part of the kernel's interface: PROC_USER_INIT_INO in linux/proc_ns.h.
+fn in_initial_user_namespace() -> bool {
+    const PROC_USER_INIT_INO: u64 = 0xEFFF_FFFD;
+    std::fs::metadata("/proc/self/ns/user").map_or(true, |namespace| namespace.ino() == PROC_USER_INIT_INO)
 }
 
 /// What `pyrt check` shows: each line found out by trying, not by reading version numbers.
@@ -87,13 +123,17 @@ pub fn describe() -> Result<Value> {
             false => Err(Error::host(format!("use Linux {major}.{minor}"), "5.15 is the oldest that pyrt supports")),
         }
     })];
+    checks.push(check("user", || rootless::described(facts)));
     for (kind, ..) in assistant::KINDS {
         checks.push(check(&format!("{kind} namespace"), || {
-            let one = vec![(0, 0, 1)];
+            let mut kinds = vec![kind.to_owned()];
+            if !facts.can_mount() && kind != "user" {
+                kinds.insert(0, "user".to_owned());
+            }
             let wanted = assistant::WantedNamespaces {
-                kinds: vec![kind.to_owned()],
-                uid_mappings: one.clone(),
-                gid_mappings: one,
+                kinds,
+                uid_mappings: vec![(0, facts.uid, 1)],
+                gid_mappings: vec![(0, facts.gid, 1)],
                 monotonic_offset: 0.0,
                 boottime_offset: 0.0,
             };
@@ -105,21 +145,31 @@ pub fn describe() -> Result<Value> {
         }));
     }
     checks.push(check("overlay", || {
-        assistant::mount_overlay(&["/usr".into()], None, Some(1 << 20)).map(|_| "can be mounted, its upper layer on a tmpfs".to_owned())
+        match facts.can_mount() {
+            true => assistant::mount_overlay(&["/usr".into()], None, Some(1 << 20)).map(drop)?,
+            false => assistant::try_overlay_inside("/usr".as_ref(), facts)?,
+        }
+        Ok("can be mounted, its upper layer on a tmpfs".to_owned())
     }));
+    if !facts.can_map_any_id() {
+        checks.push(check("id ranges", id_maps::described));
+    }
     checks.push(check("cgroups", || match facts.hierarchies.mode() {
-        Mode::None => Err(Error::host("find cgroups", "mount cgroup2 on /sys/fs/cgroup")),
+        Mode::None => Err(Error::host("find cgroups", facts.hierarchies.limited().unwrap_or("mount cgroup2 on /sys/fs/cgroup"))),
         mode => Ok(format!("{}, controllers: {}", mode.name(), facts.hierarchies.controllers().join(" "))),
     }));
     for limit in ["memory", "cpu", "pids", "cpuset", "io"] {
         checks.push(check(&format!("{limit} limits"), || match facts.hierarchies.locate(limit) {
             Some((version, path)) => Ok(format!("by {version:?} at {path}").to_lowercase()),
-            None => Err(Error::host(format!("limit {limit}"), "no mounted hierarchy has this controller")),
+            None => Err(Error::host(
+                format!("limit {limit}"),
+                facts.hierarchies.limited().unwrap_or("no mounted hierarchy has this controller"),
+            )),
         }));
     }
     checks.push(check("device nodes", || match facts.can_make_devices() {
         true => Ok("can be made".to_owned()),
-        false => Ok("are bound from the host: CAP_MKNOD is not held".to_owned()),
+        false => Ok("are bound from the host: CAP_MKNOD is not held over it".to_owned()),
     }));
     let mounts: serde_json::Map<String, Value> = facts
         .hierarchies

@@ -1,6 +1,6 @@
 //! LaunchPlan -> a process: the cgroup, one clone, the handshake with init, and on failure everything undone.
 
-use std::io::IoSlice;
+use std::io::{IoSlice, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixListener;
@@ -19,10 +19,12 @@ use crate::conversation;
 use crate::ending::{self, await_end, KILL_PATIENCE};
 use crate::error::{Context, Error, Kind, Result};
 use crate::hooks;
+use crate::id_maps;
 use crate::layer::{Layer, Root};
 use crate::netlink::Moved;
-use crate::plan::{Handed, HookStage, LaunchPlan, Overlay, StatusFile};
+use crate::plan::{Handed, HookStage, IdMaps, LaunchPlan, Overlay, StatusFile};
 use crate::process::{self, wait_readable, Child, Given, Lifetime, Process};
+use crate::rootless;
 use crate::seccomp::Answerer;
 use crate::sys::{self, Clone};
 use crate::trees::Trees;
@@ -156,6 +158,8 @@ struct Launch<'a> {
     /// The upper layer and the root, where they are kept.
     upper: Option<OwnedFd>,
     root: Option<OwnedFd>,
+    /// timens_offsets, where it can be opened only before it can be written.
+    offsets: Option<std::fs::File>,
 }
 
 /// What init is told first, and what comes along.
@@ -187,6 +191,7 @@ impl<'a> Launch<'a> {
             moved: None,
             watched: None,
             listener: None,
+            offsets: None,
             states: Vec::new(),
             hook_output: None,
             hooked: false,
@@ -198,7 +203,10 @@ impl<'a> Launch<'a> {
     fn run(mut self) -> Result<Process> {
         match self.attempt() {
             Ok(reached) => Ok(self.into_process(reached)),
-            Err(error) => Err(self.undo(error)),
+            Err(error) => {
+                let error = rootless::explained(error, self.plan);
+                Err(self.undo(error))
+            }
         }
     }
 
@@ -229,8 +237,8 @@ impl<'a> Launch<'a> {
         if let (Some(group), Some(cgroup)) = (&self.plan.cgroup, &self.cgroup) {
             group.limit_memory(cgroup)?;
         }
-        if let Some(score) = self.plan.oom_score_adj() {
-            self.write_proc("oom_score_adj", &score.to_string(), "set oom_score_adj")?;
+        if !self.plan.maps.as_ref().is_some_and(IdMaps::unprivileged) {
+            self.set_oom_score_adj()?;
         }
         self.hello(&parcel)?;
         drop(parcel);
@@ -387,12 +395,17 @@ impl<'a> Launch<'a> {
         match what {
             meet::MAPS => {
                 let Some(maps) = &self.plan.maps else { return Ok(()) };
-                self.write_proc("uid_map", &maps.uid_map, "write uid_map")?;
-                self.write_proc("gid_map", &maps.gid_map, "write gid_map")
+                id_maps::write(maps, self.pid())?;
+                if maps.unprivileged() {
+                    self.while_dumpable()?;
+                }
+                Ok(())
             }
-            meet::OFFSETS => {
-                self.plan.offsets.as_ref().map_or(Ok(()), |offsets| self.write_proc("timens_offsets", &offsets.0, "write timens_offsets"))
-            }
+            meet::OFFSETS => match (&self.plan.offsets, &mut self.offsets) {
+                (Some(offsets), Some(file)) => file.write_all(offsets.0.as_bytes()).op("write timens_offsets"),
+                (Some(offsets), None) => self.write_proc("timens_offsets", &offsets.0, "write timens_offsets"),
+                (None, _) => Ok(()),
+            },
             _ => {
                 self.hooked = true;
                 for (status, file) in std::mem::take(&mut self.states) {
@@ -404,6 +417,20 @@ impl<'a> Launch<'a> {
                     .try_for_each(|stage| hooks::run_stage(&self.plan.config.spec, *stage, &state))
             }
         }
+    }
+
+    /// What a caller without rights can do to init's files only now, before it has taken an identity and is not dumpable again.
+    fn while_dumpable(&mut self) -> Result<()> {
+        if self.plan.offsets.is_some() {
+            let path = format!("/proc/{}/timens_offsets", self.pid());
+            self.offsets = Some(std::fs::OpenOptions::new().write(true).open(&path).at("open", &path)?);
+        }
+        self.set_oom_score_adj()
+    }
+
+    fn set_oom_score_adj(&self) -> Result<()> {
+        let Some(score) = self.plan.oom_score_adj() else { return Ok(()) };
+        self.write_proc("oom_score_adj", &score.to_string(), "set oom_score_adj")
     }
 
     /// Init's own file in the caller's procfs. It is our child and not reaped, so the number is still its.

@@ -12,6 +12,7 @@ use nix::errno::Errno;
 use nix::libc;
 
 use crate::error::{Context, Error, Result};
+use crate::mountinfo;
 use crate::sys;
 
 /// Larger files of /etc are left out: a copy costs every launch.
@@ -49,6 +50,8 @@ pub enum ViewEntry {
     /// The host's directory, copy-on-write.
     Tree {
         mode: u32,
+        /// Something is mounted below it.
+        mounts_below: bool,
     },
     /// The host's directory, which lies on another mount or may not be written.
     ReadOnlyMount,
@@ -71,6 +74,7 @@ impl ViewEntries {
     pub fn read(view: &View) -> Result<Self> {
         let mut entries = ViewEntries::default();
         let root = sys::mount_id(Path::new("/")).at("look at", "/")?;
+        let points = mountinfo::points()?;
         for path in &view.empty {
             // As the host has it: /tmp is everybody's.
             let mode = found(path)?.filter(Metadata::is_dir).map_or(0o755, |status| status.permissions().mode() & 0o1777);
@@ -83,7 +87,8 @@ impl ViewEntries {
             } else if !status.is_dir() {
                 return Err(Error::host(format!("show {}", path.display()), "only directories are shown copy-on-write"));
             } else if sys::mount_id(path).at("look at", path.to_string_lossy())? == root {
-                ViewEntry::Tree { mode: status.permissions().mode() & 0o7777 }
+                let mounts_below = points.iter().any(|point| point != path && point.starts_with(path));
+                ViewEntry::Tree { mode: status.permissions().mode() & 0o7777, mounts_below }
             } else {
                 ViewEntry::ReadOnlyMount
             };

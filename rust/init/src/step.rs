@@ -37,6 +37,8 @@ steps! {
 
     /// Tell the caller where we are and wait until it answers (`meet`).
     1 Meet { what: u64 }
+    /// Let a caller without rights over us write our maps: /proc/PID is his only while we are dumpable. `BecomeMapped` ends that.
+    80 Dumpable {}
     /// Become this user and group of the new user namespace, and give up what was kept for that: ambient and inheritable capabilities.
     2 BecomeMapped { uid: u64, gid: u64 }
     /// Enter a v1 hierarchy: write 0 into its `tasks`, opened by the caller.
@@ -63,8 +65,8 @@ steps! {
 
     /// Propagation of everything that was copied into the new mount namespace.
     10 Propagation { flags: u64 }
-    /// The caller's detached tree becomes the root.
-    11 RootTree { fd: u64, attributes: u64 }
+    /// A tree becomes the root: `source` as init sees it, or the caller's detached one.
+    11 RootTree { source: &'a CStr, fd: u64, attributes: u64 }
     /// A tmpfs that nothing but an overlay's upper layer uses; the following `Make*` steps work in it.
     12 Scratch { options: List<'a> }
     13 MakeDirectory { path: &'a CStr, mode: u64 }

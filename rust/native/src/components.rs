@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use pyo3::prelude::*;
 use pyrt_core::assistant;
+use pyrt_core::host::HostFacts;
 
 use crate::errors::Raised;
 use crate::json::to_python;
@@ -54,4 +55,9 @@ pub fn features(py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
 pub fn host_facts(py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
     let facts = py.detach(pyrt_core::host::describe).map_err(Raised::from)?;
     to_python(py, &facts)
+}
+
+#[pyfunction]
+pub fn can_mount() -> PyResult<bool> {
+    Ok(HostFacts::get().map_err(Raised::from)?.can_mount())
 }

@@ -133,6 +133,10 @@ impl Container {
         Ok(py.detach(|| self.0.update(&resources, interrupted))?)
     }
 
+    fn processes(&self) -> PyResult<Vec<i32>> {
+        Ok(self.0.processes().map_err(Raised::from)?)
+    }
+
     fn cgroup(&self) -> PyResult<Option<Cgroup>> {
         Ok(self.0.cgroup().map_err(Raised::from)?.map(Cgroup))
     }

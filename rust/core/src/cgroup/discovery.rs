@@ -3,9 +3,8 @@
 //! Neighbours: `plan` decides with it, `limits` asks it where a controller is. Sources: proc_pid_mountinfo(5), cgroups(7).
 
 use super::directory::{Directory, Version};
-use crate::error::{Context, Result};
-
-const MOUNTINFO: &str = "/proc/self/mountinfo";
+use crate::error::Result;
+use crate::mountinfo::{self, unescape};
 
 /// Names that mount options of a v1 hierarchy use for controllers (kernel/cgroup, `SUBSYS(...)`); all else there are flags.
 const V1_CONTROLLERS: &[&str] = &[
@@ -66,15 +65,17 @@ pub struct Hierarchy {
 /// All hierarchies that limits and processes can be put into.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Hierarchies {
-    unified: Option<Hierarchy>,
-    v1: Vec<Hierarchy>,
-    memsw: bool,
+    pub(super) unified: Option<Hierarchy>,
+    pub(super) v1: Vec<Hierarchy>,
+    pub(super) memsw: bool,
+    /// The caller is not root and has only these; what to tell him where something is missing.
+    pub(super) limited: Option<&'static str>,
 }
 
 impl Hierarchies {
     /// Read the mounts and what they offer. Errors: `/proc/self/mountinfo` cannot be read.
     pub fn discover() -> Result<Self> {
-        let text = std::fs::read_to_string(MOUNTINFO).at("read", MOUNTINFO)?;
+        let text = mountinfo::read()?;
         let mut found = Hierarchies::default();
         for mount in seen(parse(&text).collect()) {
             found.take(mount)?;
@@ -93,7 +94,7 @@ impl Hierarchies {
             controllers: controllers.iter().map(|c| (*c).to_owned()).collect(),
             read_only: false,
         };
-        Hierarchies { unified: unified.map(hierarchy), v1: v1.iter().copied().map(hierarchy).collect(), memsw }
+        Hierarchies { unified: unified.map(hierarchy), v1: v1.iter().copied().map(hierarchy).collect(), memsw, limited: None }
     }
 
     pub fn mode(&self) -> Mode {
@@ -128,6 +129,11 @@ impl Hierarchies {
     /// Whether the v1 memory controller counts swap (`memory.memsw.*`).
     pub fn memsw(&self) -> bool {
         self.memsw
+    }
+
+    /// What an ordinary user lacks, as a hint: these are only what is delegated to him. None for root.
+    pub fn limited(&self) -> Option<&'static str> {
+        self.limited
     }
 
     /// Names of all controllers, v2's first, each as it is called where it is.
@@ -220,25 +226,6 @@ fn seen(mut mounts: Vec<Mount>) -> Vec<Mount> {
         !points[index..].contains(&points[index - 1])
     });
     mounts
-}
-
-/// Undo the kernel's escapes for space, tab, newline and backslash: a backslash and three octal digits.
-fn unescape(field: &str) -> String {
-    let mut parts = field.split('\\');
-    let mut text = parts.next().unwrap_or_default().to_owned();
-    for part in parts {
-        match part.get(..3).and_then(|digits| u8::from_str_radix(digits, 8).ok()) {
-            Some(byte) => {
-                text.push(char::from(byte));
-                text.push_str(&part[3..]);
-            }
-            None => {
-                text.push('\\');
-                text.push_str(part);
-            }
-        }
-    }
-    text
 }
 
 #[cfg(test)]

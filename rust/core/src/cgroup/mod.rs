@@ -1,6 +1,6 @@
 //! Cgroups: limits, tracking, ending and usage, on cgroup v2, v1, and both at once (hybrid).
 //!
-//! `discovery` finds the hierarchies → `limits` turns the spec's resources into files and values → `plan` decides and makes → `group`
+//! `discovery` finds the hierarchies (`allowed`: those of an ordinary user) → `limits` turns the spec's resources into files and values → `plan` decides and makes → `group`
 //! is what exists, and what is done with it. `v1` and `v2` answer the same questions for one directory, `usage` and
 //! `statistics` read counters, `oom` notifies, `processes` lists and signals, `devices` is the eBPF program of cgroup2, `delegation` is about who may
 //! do what in it, `above` about cgroups that were made on the way, `directory` is the only one that touches files.
@@ -9,6 +9,7 @@
 //! writes `cgroup.procs` (5 to 15 ms on v1): `CLONE_INTO_CGROUP` with `Cgroup::unified`, `0` into each of `Cgroup::tasks`.
 
 mod above;
+mod allowed;
 mod delegation;
 mod devices;
 mod directory;
@@ -31,6 +32,7 @@ pub use group::Cgroup;
 pub use limits::{settings, Setting, Settings};
 pub use oom::OomNotifier;
 pub use plan::{default_path, CgroupPlan, Form};
+pub(crate) use processes::signal_listed;
 pub use statistics::Statistics;
 pub use usage::Usage;
 

@@ -59,6 +59,8 @@ pub struct CgroupPlan {
     exclusive: bool,
     /// Whose the cgroup2 directory becomes.
     pub(super) owner: Option<Owner>,
+    /// Why there is no hierarchy to make it in, where that is so.
+    nowhere: &'static str,
 }
 
 /// One hierarchy that the cgroup will be made in.
@@ -116,7 +118,8 @@ impl CgroupPlan {
         }
         // Where nothing is denied, the caller need not have the right to load programs.
         let devices = devices.filter(|program| !program.allows_everything());
-        Ok(CgroupPlan { path, joined, devices, warnings, exclusive: false, owner: None })
+        let nowhere = hierarchies.limited().unwrap_or("mount cgroup2 on /sys/fs/cgroup");
+        Ok(CgroupPlan { path, joined, devices, warnings, exclusive: false, owner: None, nowhere })
     }
 
     /// Hierarchy and absolute directory: ("unified", "/sys/fs/cgroup/unified/pyrt/x"), ("memory", ...). v1 hierarchies are named by their
@@ -144,8 +147,11 @@ impl CgroupPlan {
     /// Make the cgroups and write the limits. On any failure all that was made is removed again; controllers given down stay.
     ///
     /// Errors: `AlreadyExists` where the cgroup has processes or cgroups in it, `Host` for a limit that the kernel has no file
-    /// for and for a device program that it does not take, `System` with file and value that the kernel refused.
+    /// for, for a device program that it does not take and where there is no hierarchy, `System` with file and value that the kernel refused.
     pub fn create(&self) -> Result<Cgroup> {
+        if self.joined.is_empty() {
+            return Err(Error::host(format!("make cgroup {}", self.path()), self.nowhere));
+        }
         let cgroup = self.create_for_launch()?;
         match self.limit_memory(&cgroup) {
             Ok(()) => Ok(cgroup),

@@ -58,19 +58,24 @@ pub(super) fn list(pids: &[i32]) -> String {
 }
 
 /// Send the signal to every process in and below the cgroup, and return the pidfds of those that got it.
+pub(super) fn signal_all(directory: &Directory, signal: i32) -> Result<Vec<OwnedFd>> {
+    signal_listed(|| of_all(directory), &format!("cgroup {}", directory.path()), signal)
+}
+
+/// The same for the processes that `list` finds, those of `whose`.
 ///
 /// A PID may be another process's by the time it is opened; so the list is read again with all pidfds open, and only who is still on it is
 /// signalled.
-pub(super) fn signal_all(directory: &Directory, signal: i32) -> Result<Vec<OwnedFd>> {
+pub(crate) fn signal_listed(list: impl Fn() -> Result<Vec<i32>>, whose: &str, signal: i32) -> Result<Vec<OwnedFd>> {
     let mut opened = Vec::new();
-    for pid in of_all(directory)? {
+    for pid in list()? {
         match sys::pidfd_open(pid) {
             Ok(pidfd) => opened.push((pid, pidfd)),
             Err(Errno::ESRCH) => {}
-            Err(errno) => return Err(Error::system(format!("open process {pid} of cgroup"), directory.path().to_owned(), errno)),
+            Err(errno) => return Err(Error::system(format!("open process {pid} of {whose}"), None, errno)),
         }
     }
-    let still: HashSet<i32> = of_all(directory)?.into_iter().collect();
+    let still: HashSet<i32> = list()?.into_iter().collect();
     let mut signalled = Vec::new();
     for (pid, pidfd) in opened {
         if !still.contains(&pid) {
@@ -79,7 +84,7 @@ pub(super) fn signal_all(directory: &Directory, signal: i32) -> Result<Vec<Owned
         match sys::pidfd_send_signal(pidfd.as_fd(), signal) {
             Ok(()) => signalled.push(pidfd),
             Err(Errno::ESRCH) => {}
-            Err(errno) => return Err(Error::system(format!("signal process {pid} of cgroup"), directory.path().to_owned(), errno)),
+            Err(errno) => return Err(Error::system(format!("signal process {pid} of {whose}"), None, errno)),
         }
     }
     Ok(signalled)

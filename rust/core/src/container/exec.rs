@@ -68,6 +68,7 @@ impl Container {
             namespaces: differing(pid)?,
             tasks: cgroup.as_ref().map_or(0, |group| group.paths().iter().filter(|(key, _)| key != UNIFIED).count()),
             unified: cgroup.as_ref().is_some_and(|group| group.unified().is_some()),
+            setgroups_denied: setgroups_denied(pid)?,
         };
         let options = Options {
             bundle: PathBuf::from(&state.bundle),
@@ -88,6 +89,12 @@ impl Container {
         let plan = LaunchPlan::entering(config, options, joined, HostFacts::get()?)?;
         Ok((plan, Entered { process: pidfd, cgroup }))
     }
+}
+
+/// user_namespaces(7): said by whoever wrote a gid_map without CAP_SETGID.
+fn setgroups_denied(pid: i32) -> Result<bool> {
+    let path = format!("/proc/{pid}/setgroups");
+    std::fs::read(&path).at("read", &path).map(|said| said.starts_with(b"deny"))
 }
 
 /// CLONE_NEW* of the namespaces of a process that are not the caller's: the user namespace one is in already answers EINVAL.

@@ -22,13 +22,14 @@ use nix::errno::Errno;
 use nix::sys::signal::Signal;
 use serde_json::value::RawValue;
 
-use crate::cgroup::{Cgroup, Usage};
+use crate::cgroup::{signal_listed, Cgroup, Usage};
 use crate::ending::await_end;
 use crate::error::{Context, Error, Kind, Result};
 use crate::hooks::{run_all, run_stage};
 use crate::host::HostFacts;
 use crate::notify::Relay;
 use crate::oci::{Config, LinuxResources};
+use crate::pid_namespace;
 use crate::plan::HookStage;
 use crate::process::{self, Process};
 use crate::seccomp::ListenerSocket;
@@ -210,6 +211,7 @@ impl Container {
         }
         match &group {
             Some(group) if all || (signal == SIGKILL && !state.own_pid_namespace) => group.signal(signal)?,
+            None if all => self.signal_namespace(&state, signal)?,
             _ => self.signal_init(&state, signal, all)?,
         }
         match group {
@@ -414,6 +416,30 @@ impl Container {
             Err(error) if error.kind == Kind::StateUnreadable => Ok(None),
             read => read.map(Some),
         }
+    }
+
+    /// PIDs of every process in it, as the caller sees them. Errors: `Host` where neither a cgroup nor a pid namespace tells.
+    pub fn processes(&self) -> Result<Vec<i32>> {
+        if let Some(group) = self.cgroup()? {
+            return group.processes();
+        }
+        let (_, init) = self.found(&self.directory.read()?)?;
+        let Some(init) = init.filter(|init| process::is_alive(init.pid, init.start_time)) else { return Ok(Vec::new()) };
+        pid_namespace::processes(init.pid)?.ok_or_else(|| {
+            let text = format!("cannot list the processes of container {}: it has no cgroup", self.directory.id());
+            Error::host(text, "and its pid namespace is the caller's own")
+        })
+    }
+
+    /// Without a cgroup, everything in its pid namespace; where that is the caller's too, its init.
+    fn signal_namespace(&self, state: &State, signal: i32) -> Result<()> {
+        let Some(init) = self.directory.init()?.filter(|init| process::is_alive(init.pid, init.start_time)) else { return Ok(()) };
+        if !state.own_pid_namespace || signal == SIGKILL {
+            // The kernel ends a pid namespace with its PID 1.
+            return self.signal_init(state, signal, true);
+        }
+        let listed = || Ok(pid_namespace::processes(init.pid)?.unwrap_or_default());
+        signal_listed(listed, &format!("container {}", self.directory.id()), signal).map(drop)
     }
 
     fn signal_init(&self, state: &State, signal: i32, missing_is_fine: bool) -> Result<()> {

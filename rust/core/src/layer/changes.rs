@@ -17,7 +17,6 @@ use crate::error::{Context, Result};
 use crate::sys::xattr;
 use crate::view::{ViewEntries, ViewEntry};
 
-const OPAQUE: &CStr = c"trusted.overlay.opaque";
 const REDIRECT: &CStr = c"trusted.overlay.redirect";
 const READ: &str = "read the upper layer at";
 
@@ -200,7 +199,7 @@ impl Visit<'_> {
                 break;
             }
             directories.push((*place, path));
-            if has(&entry, OPAQUE)? {
+            if has(&entry, self.layer.opaque)? {
                 break;
             }
         }
@@ -226,7 +225,7 @@ impl Visit<'_> {
             ViewEntry::ReadOnlyMount => Ok(Was::Covered),
             ViewEntry::Directory { mode } if now.is_directory() && unchanged(*mode) => Ok(Was::Same(Before::View)),
             ViewEntry::Directory { .. } if now.is_directory() => other(Before::View),
-            ViewEntry::Tree { mode } if now.is_directory() => {
+            ViewEntry::Tree { mode, .. } if now.is_directory() => {
                 let below = Before::Layers(vec![(0, path.to_owned())]);
                 if unchanged(*mode) && has(now, REDIRECT)? {
                     Ok(Was::Same(below))
@@ -260,7 +259,7 @@ impl Visit<'_> {
                 _ => Ok(false),
             };
         }
-        has(entry, OPAQUE)
+        has(entry, self.layer.opaque)
     }
 
     /// Whether init made it, for what was to be mounted there or below.

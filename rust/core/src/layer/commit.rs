@@ -19,12 +19,12 @@ use crate::error::{Context, Result};
 use crate::sys::xattr;
 
 const WRITE: &str = "write the layer at";
-const OPAQUE: &CStr = c"trusted.overlay.opaque";
 /// What overlayfs keeps for itself: file handles and numbers that mean something in one overlay only.
-const OVERLAY_PREFIX: &[u8] = b"trusted.overlay.";
+const OVERLAY_PREFIXES: [&[u8]; 2] = [b"trusted.overlay.", b"user.overlay."];
 
 struct Writer<'a> {
     upper: BorrowedFd<'a>,
+    opaque: &'static CStr,
     to: OwnedFd,
     /// Directories that are there, with the times that they get when all is in them.
     made: HashMap<PathBuf, [TimeSpec; 2]>,
@@ -38,7 +38,7 @@ impl Layer {
         entry::whole(directory, WRITE, |parent, name| {
             mkdirat(parent, name, Mode::from_bits_truncate(0o755)).at(WRITE, directory.to_string_lossy())?;
             let to = entry::directory(parent, Path::new(name)).at(WRITE, directory.to_string_lossy())?;
-            let mut writer = Writer { upper: self.as_fd(), to, made: HashMap::new(), files: HashMap::new() };
+            let mut writer = Writer { upper: self.as_fd(), opaque: self.opaque, to, made: HashMap::new(), files: HashMap::new() };
             // The layer's own directory is the root's, by which the merged one goes.
             let root = Entry::below(self.as_fd(), Path::new("")).op("look at the upper layer")?;
             let top = openat(&writer.to, ".", OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty());
@@ -64,7 +64,7 @@ impl Writer<'_> {
             Some(entry) if entry.is_directory() => {
                 self.make_directory(found.path, entry)?;
                 match found.opaque {
-                    true => xattr::set(self.open(found.path)?.as_fd(), OPAQUE, b"y"),
+                    true => xattr::set(self.open(found.path)?.as_fd(), self.opaque, b"y"),
                     false => Ok(()),
                 }
             }
@@ -153,7 +153,7 @@ fn give(file: BorrowedFd<'_>, entry: &Entry) -> std::result::Result<(), Errno> {
 }
 
 fn copy_attributes(from: BorrowedFd<'_>, to: BorrowedFd<'_>) -> std::result::Result<(), Errno> {
-    for name in xattr::names(from)?.iter().filter(|name| !name.as_bytes().starts_with(OVERLAY_PREFIX)) {
+    for name in xattr::names(from)?.iter().filter(|name| !OVERLAY_PREFIXES.iter().any(|prefix| name.as_bytes().starts_with(prefix))) {
         if let Some(value) = xattr::get(from, name)? {
             xattr::set(to, name, &value)?;
         }

@@ -10,6 +10,7 @@ mod copy;
 mod entry;
 
 use std::collections::BTreeSet;
+use std::ffi::CStr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
@@ -30,12 +31,16 @@ pub(crate) enum Below {
     View(ViewEntries),
 }
 
+const TRUSTED: &CStr = c"trusted.overlay.opaque";
+
 #[derive(Debug)]
 pub struct Layer {
     upper: OwnedFd,
     below: Below,
     /// Paths at which init made what something is mounted on.
     targets: BTreeSet<PathBuf>,
+    /// The attribute by which the overlay marks a directory that hides all below it.
+    opaque: &'static CStr,
 }
 
 impl Layer {
@@ -45,12 +50,13 @@ impl Layer {
             Some(view) => Below::View(view.clone()),
             None => Below::Directories(vec![plan.rootfs.clone()]),
         };
-        Layer { upper, below, targets: plan.steps.targets() }
+        let opaque = if plan.user_attributes { c"user.overlay.opaque" } else { TRUSTED };
+        Layer { upper, below, targets: plan.steps.targets(), opaque }
     }
 
     /// Of an overlay without a container.
     pub fn over(lower: &[PathBuf], upper: OwnedFd) -> Self {
-        Layer { upper, below: Below::Directories(lower.to_vec()), targets: BTreeSet::new() }
+        Layer { upper, below: Below::Directories(lower.to_vec()), targets: BTreeSet::new(), opaque: TRUSTED }
     }
 
     /// What is in the upper layer and not in those below, in the order of the paths; each is absolute, as the container has it.

@@ -5,10 +5,11 @@ use std::ffi::{CStr, CString, OsString};
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Component, PathBuf};
 
-use pyrt_init::{Encoder, List, Step, Words};
+use pyrt_init::{Encoder, List, Step, Words, NO_FD};
 
 use super::idmap::IdMapped;
 use crate::error::{quoted, Error, Result};
+use crate::host::HostFacts;
 
 /// What init gets as a descriptor. The launch opens each; a step names it by its place.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -72,12 +73,14 @@ pub struct Builder {
     /// Where each step starts.
     starts: Vec<usize>,
     handed: Vec<Handed>,
+    /// Mounts are copied inside, by path: the caller may not.
+    copies_inside: bool,
     pub warnings: Vec<String>,
 }
 
 impl Builder {
-    pub fn new(warnings: Vec<String>) -> Self {
-        Builder { warnings, ..Builder::default() }
+    pub fn new(warnings: Vec<String>, facts: &HostFacts) -> Self {
+        Builder { warnings, copies_inside: !facts.can_mount(), ..Builder::default() }
     }
 
     pub fn push(&mut self, step: Step<'_>) {
@@ -97,6 +100,18 @@ impl Builder {
             self.handed.len() - 1
         });
         place as u64 + 1
+    }
+
+    /// The caller's copy of a mount. NO_FD where it may not make one: then init copies the step's own source.
+    pub fn tree(&mut self, path: PathBuf, recursive: bool, hint: Option<&'static str>, idmap: Option<IdMapped>) -> Result<u64> {
+        match (self.copies_inside, &idmap) {
+            (true, Some(_)) => Err(Error::host(
+                format!("map the ids of {}", path.display()),
+                "it needs CAP_SYS_ADMIN over its file system, which the caller lacks",
+            )),
+            (true, None) => Ok(NO_FD),
+            (false, _) => Ok(self.hand(Handed::Tree { path, recursive, hint, idmap })),
+        }
     }
 
     pub fn stdio(&mut self) {

@@ -123,6 +123,7 @@ fn words_of(step: &Step<'_>) -> (String, Option<String>) {
             meet::HOOKS => "run hooks",
             _ => "write the time offsets",
         }),
+        Step::Dumpable {} => only("let the caller write the id maps"),
         Step::BecomeMapped { .. } => only("become root of the user namespace"),
         Step::JoinTasks { .. } => only("join a cgroup of v1"),
         Step::Unshare { .. } => only("create namespaces"),

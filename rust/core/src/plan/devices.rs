@@ -4,7 +4,7 @@ use nix::libc;
 use oci_spec::runtime::{LinuxDevice, LinuxDeviceType, Spec};
 use pyrt_init::{behaviour, Step};
 
-use super::builder::{text, Builder, Handed};
+use super::builder::{text, Builder};
 use super::namespaces::Namespaces;
 use crate::error::{Error, Result};
 use crate::host::HostFacts;
@@ -66,7 +66,7 @@ impl Node<'_> {
     fn make(&self, steps: &mut Builder, bound: bool, at: &str) -> Result<()> {
         let path = text(self.path, at)?;
         if bound && self.kind != libc::S_IFIFO {
-            let fd = steps.hand(Handed::Tree { path: self.path.into(), recursive: false, hint: None, idmap: None });
+            let fd = steps.tree(self.path.into(), false, None, None)?;
             steps.push(Step::Bind {
                 source: &path,
                 fd,

@@ -25,6 +25,8 @@ pub struct Joined {
     pub tasks: usize,
     /// It has a cgroup2 directory.
     pub unified: bool,
+    /// Its user namespace forbids setgroups(2).
+    pub setgroups_denied: bool,
 }
 
 impl LaunchPlan {
@@ -36,8 +38,8 @@ impl LaunchPlan {
         }
         // Hooks belong to the container's life, not to a process in it.
         config.spec.set_hooks(None);
-        let mut steps = Builder::new(std::mem::take(&mut config.warnings));
-        let spaces = Namespaces::entered(joined.namespaces);
+        let mut steps = Builder::new(std::mem::take(&mut config.warnings), facts);
+        let spaces = Namespaces::entered(joined.namespaces, joined.setgroups_denied);
         let terminal = config.spec.process().as_ref().and_then(|process| process.terminal()).unwrap_or(false);
         steps.stdio();
         let affinity = config.spec.process().as_ref().and_then(|process| process.exec_cpu_affinity().clone()).unwrap_or_default();
@@ -73,6 +75,7 @@ impl LaunchPlan {
             clone_flags: 0,
             forks: true,
             own_pid_namespace: spaces.own_pid(),
+            user_attributes: false,
             maps: None,
             offsets: None,
             net_devices: Vec::new(),

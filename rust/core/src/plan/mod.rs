@@ -1,6 +1,6 @@
 //! Config + host facts -> launch plan. Pure: nothing here opens anything, so none of it needs root to be tested.
 //!
-//! `builder` collects steps · `namespaces` · `root` (what becomes /) · `mounts` · `mount_options` · `idmap` · `labels` · `netdevices` · `devices` · `process` · `seccomp` ·
+//! `builder` collects steps · `namespaces` · `root` (what becomes /), `view` (the host's) · `mounts` · `mount_options` · `idmap` · `labels` · `netdevices` · `devices` · `process` · `seccomp` ·
 //! `exec` (into a container that exists) · `hooks` · `describe` (a step and a failed call in words).
 
 mod builder;
@@ -21,6 +21,7 @@ mod scheduling;
 mod seccomp;
 #[cfg(test)]
 mod tests;
+mod view;
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -30,7 +31,7 @@ pub use exec::Joined;
 pub use hooks::HookStage;
 pub(crate) use idmap::{IdMapped, Mapping};
 pub use mount_options::names as mount_option_names;
-pub use namespaces::{IdMap, Offsets};
+pub use namespaces::{IdMap, IdMaps, Offsets, Writer};
 pub(crate) use netdevices::NetDevice;
 pub(crate) use root::{escaped, SCRATCH_SIZE};
 
@@ -107,7 +108,7 @@ pub struct LaunchPlan {
     pub(crate) clone_flags: u64,
     /// Init joins namespaces that have processes already, and the real process is a second clone (path B).
     pub(crate) forks: bool,
-    pub(crate) maps: Option<IdMap>,
+    pub(crate) maps: Option<IdMaps>,
     pub(crate) offsets: Option<Offsets>,
     pub(crate) net_devices: Vec<NetDevice>,
     pub rootfs: PathBuf,
@@ -115,13 +116,15 @@ pub struct LaunchPlan {
     /// Of what the program's seccomp filter asks.
     pub(crate) answerer: Option<Answerer>,
     pub own_pid_namespace: bool,
+    /// Overlays keep their marks in user.* attributes.
+    pub(crate) user_attributes: bool,
 }
 
 impl LaunchPlan {
     pub fn new(config: &[u8], options: Options, facts: &HostFacts) -> Result<Self> {
         let mut config = Config::parse(config)?;
         let warnings = std::mem::take(&mut config.warnings);
-        let mut steps = Builder::new(warnings);
+        let mut steps = Builder::new(warnings, facts);
         let rootfs = root::path(&config.spec, &options)?;
         let cgroup = cgroup(&config, &options, facts, &mut steps)?;
 
@@ -143,7 +146,7 @@ impl LaunchPlan {
         let terminal = config.spec.process().as_ref().and_then(|process| process.terminal()).unwrap_or(false);
         // A given mount namespace is taken as it is: its root, and nothing mounted in it.
         if spaces.new_mount() {
-            root::build(&mut steps, &config.spec, &options, &rootfs, &spaces)?;
+            root::build(&mut steps, &config.spec, &options, &rootfs, &spaces, facts)?;
             mounts::build(&mut steps, &config.spec, &options, &spaces, facts, cgroup.as_ref())?;
             devices::build(&mut steps, &config.spec, &spaces, facts)?;
             mounts::hide(&mut steps, &config.spec)?;
@@ -161,6 +164,7 @@ impl LaunchPlan {
             clone_flags: spaces.clone_flags(),
             forks: spaces.forks(),
             own_pid_namespace: spaces.own_pid(),
+            user_attributes: root::is_foreign(&spaces, facts),
             maps: spaces.into_maps(),
             offsets: Offsets::new(&config.spec)?,
             net_devices,
@@ -176,7 +180,7 @@ impl LaunchPlan {
 
     /// A plan that makes namespaces and holds them: the `linux` section of config.json says which.
     pub(crate) fn holding(config: &[u8], facts: &HostFacts) -> Result<Self> {
-        Self::bare(config, facts, |steps, _| {
+        Self::bare(config, facts, |steps, _, _| {
             let caller = steps.hand(Handed::Caller);
             steps.push(Step::Hold { caller });
             Ok(())
@@ -185,8 +189,8 @@ impl LaunchPlan {
 
     /// A plan that makes an overlay in a mount namespace of its own and hands it out.
     pub(crate) fn overlaying(config: &[u8], lower: &[PathBuf], overlay: &Overlay, facts: &HostFacts) -> Result<Self> {
-        Self::bare(config, facts, |steps, spec| {
-            root::overlay_only(steps, spec, lower, overlay)?;
+        Self::bare(config, facts, |steps, spec, spaces| {
+            root::overlay_only(steps, spec, lower, overlay, spaces, facts)?;
             steps.push(Step::SendRoot {});
             Ok(())
         })
@@ -195,7 +199,7 @@ impl LaunchPlan {
     /// A plan for the watcher.
     pub(crate) fn watching(facts: &HostFacts) -> Result<Self> {
         let config = br#"{"ociVersion": "1.3.0", "process": {"cwd": "/", "user": {"uid": 0, "gid": 0}, "args": ["-"]}}"#;
-        Self::bare(config, facts, |steps, _| {
+        Self::bare(config, facts, |steps, _, _| {
             let caller = steps.hand(Handed::Caller);
             steps.push(Step::Detach {});
             steps.push(Step::Watch { caller });
@@ -203,13 +207,17 @@ impl LaunchPlan {
         })
     }
 
-    fn bare(config: &[u8], facts: &HostFacts, last: impl FnOnce(&mut Builder, &Spec) -> Result<()>) -> Result<Self> {
+    fn bare(
+        config: &[u8],
+        facts: &HostFacts,
+        last: impl FnOnce(&mut Builder, &Spec, &namespaces::Namespaces) -> Result<()>,
+    ) -> Result<Self> {
         let config = Config::parse(config)?;
         let spaces = namespaces::Namespaces::new(&config.spec, facts)?;
         let mut steps = Builder::default();
         spaces.enter(&mut steps, None)?;
         spaces.settle(&mut steps, &config.spec)?;
-        last(&mut steps, &config.spec)?;
+        last(&mut steps, &config.spec, &spaces)?;
         let options = Options {
             bundle: PathBuf::from("/"),
             id: String::new(),
@@ -230,6 +238,7 @@ impl LaunchPlan {
             clone_flags: spaces.clone_flags(),
             forks: spaces.forks(),
             own_pid_namespace: spaces.own_pid(),
+            user_attributes: root::is_foreign(&spaces, facts),
             maps: spaces.into_maps(),
             offsets: Offsets::new(&config.spec)?,
             net_devices: Vec::new(),
@@ -288,15 +297,20 @@ pub(crate) fn root_owner(spec: &Spec) -> (u32, u32) {
 fn cgroup(config: &Config, options: &Options, facts: &HostFacts, steps: &mut Builder) -> Result<Option<CgroupPlan>> {
     let Some(default) = &options.cgroup else { return Ok(None) };
     let linux = config.spec.linux().as_ref();
-    let path = match linux.and_then(|linux| linux.cgroups_path().as_deref()).and_then(Path::to_str) {
-        None | Some("") => default.as_str(),
-        Some(path) => path,
-    };
+    let asked = linux.and_then(|linux| linux.cgroups_path().as_deref()).and_then(Path::to_str).filter(|path| !path.is_empty());
+    let path = asked.unwrap_or(default);
     let form = match options.form {
         Form::Engine => CgroupForm::Engine,
         Form::Library => CgroupForm::Library,
     };
     let plan = CgroupPlan::new(&facts.hierarchies, path, linux.and_then(|linux| linux.resources().as_ref()), form, &[])?;
     steps.warnings.extend_from_slice(plan.warnings());
-    Ok(Some(plan))
+    match (plan.paths().is_empty(), asked, facts.hierarchies.limited()) {
+        (false, ..) => Ok(Some(plan)),
+        (true, Some(_), Some(hint)) => {
+            steps.warnings.push(format!("config.json: linux.cgroupsPath is not used: {hint}"));
+            Ok(None)
+        }
+        (true, ..) => Ok(None),
+    }
 }

@@ -6,7 +6,7 @@ use nix::libc;
 use oci_spec::runtime::{Mount, Spec};
 use pyrt_init::{behaviour, Step, NO_FD};
 
-use super::builder::{text, Builder, Handed, Strings};
+use super::builder::{text, Builder, Strings};
 use super::idmap::{self, IdMapped};
 use super::mount_options::{MountOptions, MOUNT_ATTR_ATIME, MOUNT_ATTR_NODEV, MOUNT_ATTR_NOEXEC, MOUNT_ATTR_NOSUID, MOUNT_ATTR_RDONLY};
 use super::namespaces::Namespaces;
@@ -146,7 +146,7 @@ impl<'a> Wanted<'a> {
         let recursive = self.options.recursive;
         // And what changes ids needs rights over the source's file system.
         let fd = match spaces.other_user() || self.idmap.is_some() {
-            true => steps.hand(Handed::Tree { path: self.source.clone().into(), recursive, hint: None, idmap: self.idmap.clone() }),
+            true => steps.tree(self.source.clone().into(), recursive, None, self.idmap.clone())?,
             false => NO_FD,
         };
         self.bind_of(steps, &self.source, fd, recursive, self.options.set_all)
@@ -174,7 +174,7 @@ impl<'a> Wanted<'a> {
     /// What a user namespace may not mount anew without the namespace that it shows, is taken from the host.
     fn bind_from_host(&self, steps: &mut Builder, source: &str) -> Result<()> {
         let hint = Some("it is the host's: in another user namespace only one's own network, ipc or cgroup namespace can be mounted anew");
-        let fd = steps.hand(Handed::Tree { path: source.into(), recursive: true, hint, idmap: None });
+        let fd = steps.tree(source.into(), true, hint, None)?;
         // What is asked of the one file system binds all that the host has mounted in it, such as its cgroups (CVE-2023-25809).
         let whole = |set: u64| set & (MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC);
         self.bind_of(steps, source, fd, true, self.options.set_all | whole(self.options.set))

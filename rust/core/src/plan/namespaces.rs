@@ -14,11 +14,47 @@ use crate::host::HostFacts;
 /// nix and libc know it under no name on every target; the number is in linux/sched.h.
 const CLONE_NEWTIME: u64 = 0x80;
 
-/// The lines of uid_map and gid_map, and the identity that init takes while it builds the container.
+/// The lines of uid_map and gid_map, and who may write them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IdMaps {
+    pub uids: IdMap,
+    pub gids: IdMap,
+}
+
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct IdMap {
-    pub uid_map: String,
-    pub gid_map: String,
+    pub lines: String,
+    pub writer: Writer,
+}
+
+/// user_namespaces(7), "Defining user and group ID mappings".
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Writer {
+    /// The caller, with CAP_SETUID and CAP_SETGID.
+    Privileged,
+    /// The caller, for nothing but his own id; a gid only where setgroups(2) is denied.
+    Himself,
+    /// newuidmap(1) and newgidmap(1), for the ranges that /etc/subuid and /etc/subgid give him.
+    Helper,
+}
+
+impl IdMap {
+    fn new(maps: &[LinuxIdMapping], at: &str, own: u32, facts: &HostFacts) -> Result<Self> {
+        let alone = matches!(maps, [map] if map.size() == 1 && map.host_id() == own);
+        let writer = match facts.can_map_any_id() {
+            true => Writer::Privileged,
+            false if alone => Writer::Himself,
+            false => Writer::Helper,
+        };
+        Ok(IdMap { lines: map_lines(maps, at)?, writer })
+    }
+}
+
+impl IdMaps {
+    /// By a caller to whom init's files in /proc are closed unless it is dumpable.
+    pub fn unprivileged(&self) -> bool {
+        self.uids.writer != Writer::Privileged
+    }
 }
 
 /// A new time namespace's offsets, as timens_offsets wants them.
@@ -61,7 +97,7 @@ pub struct Namespaces {
     /// CLONE_NEW* of those that are made.
     new: u64,
     given: Vec<Given>,
-    maps: Option<IdMap>,
+    maps: Option<IdMaps>,
     mapped_root: (u64, u64),
     setgroups_denied: bool,
 }
@@ -83,14 +119,17 @@ impl Namespaces {
         if spaces.new_user() {
             let (uids, gids) = (linux.uid_mappings().as_deref().unwrap_or_default(), linux.gid_mappings().as_deref().unwrap_or_default());
             spaces.mapped_root = (first_id(uids), first_id(gids));
-            spaces.maps = Some(IdMap { uid_map: map_lines(uids, "linux.uidMappings")?, gid_map: map_lines(gids, "linux.gidMappings")? });
+            let (uids, gids) =
+                (IdMap::new(uids, "linux.uidMappings", facts.uid, facts)?, IdMap::new(gids, "linux.gidMappings", facts.gid, facts)?);
+            spaces.setgroups_denied = gids.writer == Writer::Himself;
+            spaces.maps = Some(IdMaps { uids, gids });
         }
         Ok(spaces)
     }
 
     /// Those of a container that exists, by CLONE_NEW* flags: the ones that are not the caller's.
-    pub fn entered(flags: u64) -> Self {
-        Namespaces { entered: flags, new: 0, given: Vec::new(), maps: None, mapped_root: (0, 0), setgroups_denied: false }
+    pub fn entered(flags: u64, setgroups_denied: bool) -> Self {
+        Namespaces { entered: flags, new: 0, given: Vec::new(), maps: None, mapped_root: (0, 0), setgroups_denied }
     }
 
     pub fn new_pid(&self) -> bool {
@@ -174,7 +213,10 @@ impl Namespaces {
     pub fn enter(&self, steps: &mut Builder, cgroup: Option<&CgroupPlan>) -> Result<()> {
         let hierarchies = cgroup.map_or(0, |plan| plan.paths().iter().filter(|(key, _)| key != UNIFIED).count());
         let map = |steps: &mut Builder| {
-            if self.new_user() {
+            if let Some(maps) = &self.maps {
+                if maps.unprivileged() {
+                    steps.push(Step::Dumpable {});
+                }
                 steps.push(Step::Meet { what: meet::MAPS });
                 steps.push(Step::BecomeMapped { uid: self.mapped_root.0, gid: self.mapped_root.1 });
             }
@@ -289,7 +331,7 @@ impl Namespaces {
         })
     }
 
-    pub fn into_maps(self) -> Option<IdMap> {
+    pub fn into_maps(self) -> Option<IdMaps> {
         self.maps
     }
 }

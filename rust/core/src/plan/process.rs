@@ -78,7 +78,7 @@ pub fn build(steps: &mut Builder, config: &Config, options: &Options, spaces: &N
         steps.push(Step::NoNewPrivileges {});
     }
     let profile = seccomp::profile(steps, &config.spec, options)?;
-    let sets = identity(steps, config, process, spaces, facts, profile.is_some() && !no_new_privileges);
+    let sets = identity(steps, config, process, spaces, facts, profile.is_some() && !no_new_privileges)?;
     // As the user it will be: a directory that only he may enter is his, one that he may not is refused.
     let cwd = plain_path(process.cwd(), "process.cwd")?;
     steps.push(Step::Directory { path: &text(&cwd, "process.cwd")? });
@@ -104,8 +104,21 @@ pub fn build(steps: &mut Builder, config: &Config, options: &Options, spaces: &N
 }
 
 /// `loads_filter`: with a capability that the program does not have.
-fn identity(steps: &mut Builder, config: &Config, process: &Process, spaces: &Namespaces, facts: &HostFacts, loads_filter: bool) -> Sets {
+fn identity(
+    steps: &mut Builder,
+    config: &Config,
+    process: &Process,
+    spaces: &Namespaces,
+    facts: &HostFacts,
+    loads_filter: bool,
+) -> Result<Sets> {
     let user = process.user();
+    if spaces.setgroups_denied() && user.additional_gids().iter().flatten().any(|gid| *gid != user.gid()) {
+        return Err(Error::spec(
+            "process.user.additionalGids",
+            "groups cannot be set in a user namespace of the caller's own id alone: it needs ranges of /etc/subgid",
+        ));
+    }
     let groups: Numbers = user.additional_gids().iter().flatten().map(|gid| u64::from(*gid)).collect();
     let names = config.capabilities.unwrap_or_default();
     // In a user namespace of its own init holds everything, whatever the caller has.
@@ -138,7 +151,7 @@ fn identity(steps: &mut Builder, config: &Config, process: &Process, spaces: &Na
         inheritable,
         ambient,
     });
-    Sets { effective, permitted, inheritable }
+    Ok(Sets { effective, permitted, inheritable })
 }
 
 /// process.env, and what the caller sets in the place of variables of the same name. A variable without HOME gets none from us: the spec leaves it to whoever wrote the config.

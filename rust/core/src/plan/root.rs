@@ -1,4 +1,4 @@
-//! What becomes `/`: the bundle's root file system, an overlay over it, or the host view.
+//! What becomes `/`: the bundle's root file system, an overlay over it, or the host view (`view`).
 
 use std::path::{Path, PathBuf};
 
@@ -6,22 +6,20 @@ use nix::libc;
 use oci_spec::runtime::Spec;
 use pyrt_init::Step;
 
-use super::builder::{text, Builder, Handed, Strings};
-use super::mount_options::MOUNT_ATTR_NODEV;
+use super::builder::{text, Builder, Strings};
+use super::mount_options::{MOUNT_ATTR_NODEV, MOUNT_ATTR_RDONLY};
 use super::namespaces::Namespaces;
-use super::{Form, Options, Overlay};
+use super::{view, Form, Options, Overlay};
 use crate::error::{Error, Result};
-use crate::view::{ViewEntries, ViewEntry};
+use crate::host::HostFacts;
 
-const MOUNT_ATTR_RDONLY: u64 = 1;
 const MS_REC: u64 = libc::MS_REC;
 
 /// An upper layer without a size of its own: an unsized tmpfs may take half the machine.
 pub const SCRATCH_SIZE: u64 = 1 << 30;
 
-/// Where the view is put together inside its overlay: a directory that the host's `/` below it does not have, so that nothing of the
-/// host is in it but what the view redirects there.
-const VIEW_DIRECTORY: &str = "view";
+/// Overlay's own marks (opaque directories and the like) as user.* attributes: trusted.* belong to the machine's root.
+pub(super) const USER_ATTRIBUTES: &str = "userxattr";
 
 /// The root file system's directory on the host.
 pub fn path(spec: &Spec, options: &Options) -> Result<PathBuf> {
@@ -39,29 +37,35 @@ pub fn path(spec: &Spec, options: &Options) -> Result<PathBuf> {
     Ok(options.bundle.join(path))
 }
 
-pub fn build(steps: &mut Builder, spec: &Spec, options: &Options, rootfs: &Path, spaces: &Namespaces) -> Result<()> {
+pub fn build(steps: &mut Builder, spec: &Spec, options: &Options, rootfs: &Path, spaces: &Namespaces, facts: &HostFacts) -> Result<()> {
     // Slave: what the host mounts later may come in, nothing goes out.
     steps.push(Step::Propagation { flags: MS_REC | inherited(propagation(spec)?) });
     // A library container holds no device but those that pyrt puts into its /dev, even where an image brings one.
     let attributes = if options.form == Form::Library { MOUNT_ATTR_NODEV } else { 0 };
     match (&options.view, &options.overlay) {
-        (Some(view), overlay) => host_view(steps, view, overlay, attributes, spaces, options.keep_changes),
+        (Some(_), Overlay::Keep { .. }) => {
+            Err(Error::host("keep the host view's upper layer", "only a rootfs has an upper layer that is kept"))
+        }
+        (Some(entries), overlay) if is_foreign(spaces, facts) => view::of_parts(steps, entries, overlay, attributes, options.keep_changes),
+        (Some(entries), overlay) => view::whole(steps, entries, overlay, attributes, options.keep_changes),
         (None, Overlay::Off) if options.keep_changes => {
             Err(Error::host("keep what a container changes", "without an overlay its changes are in the root itself"))
         }
         (None, Overlay::Off) => {
             // With a slash at the end: what is no directory is refused where its path is known.
-            let fd = steps.hand(Handed::Tree { path: rootfs.join(""), recursive: true, hint: None, idmap: None });
-            steps.push(Step::RootTree { fd, attributes });
+            let source = rootfs.join("");
+            let fd = steps.tree(source.clone(), true, None, None)?;
+            // Its encoding was checked with its path.
+            steps.push(Step::RootTree { source: &text(&source.to_string_lossy(), "root.path")?, fd, attributes });
             Ok(())
         }
         (None, overlay) => {
             let lower = escaped(rootfs, "root.path")?;
-            if !options.keep_changes {
-                return layers(steps, &lower, overlay, "", attributes, &[]);
+            layers(steps, &lower, overlay, attributes, &overlay_options(is_foreign(spaces, facts), options.keep_changes))?;
+            if options.keep_changes {
+                send_layer(steps, overlay, "")?;
             }
-            layers(steps, &lower, overlay, "", attributes, WHOLE_ENTRIES)?;
-            send_layer(steps, overlay, "")
+            Ok(())
         }
     }
 }
@@ -70,8 +74,20 @@ pub fn build(steps: &mut Builder, spec: &Spec, options: &Options, rootfs: &Path,
 /// user namespace may ask for too.
 const WHOLE_ENTRIES: &[&str] = &["redirect_dir=nofollow", "metacopy=off"];
 
+/// Mounts are made in another user namespace than the machine's first: an overlay then has no trusted.* attributes, and no lower layer with
+/// mounts below it, which it would uncover.
+pub fn is_foreign(spaces: &Namespaces, facts: &HostFacts) -> bool {
+    spaces.other_user() || !facts.initial_user_namespace
+}
+
+fn overlay_options(foreign: bool, keep_changes: bool) -> Vec<&'static str> {
+    let kept = if keep_changes { WHOLE_ENTRIES } else { &[] };
+    let foreign: &[&str] = if foreign { &[USER_ATTRIBUTES] } else { &[] };
+    [foreign, kept].concat()
+}
+
 /// While the working directory is still that of `scratch`.
-fn send_layer(steps: &mut Builder, overlay: &Overlay, inside: &str) -> Result<()> {
+pub(super) fn send_layer(steps: &mut Builder, overlay: &Overlay, inside: &str) -> Result<()> {
     let upper = match overlay {
         Overlay::Keep { directory } => format!("{}/upper", directory.display()),
         Overlay::Off | Overlay::Discard { .. } => format!("upper/{inside}"),
@@ -81,7 +97,7 @@ fn send_layer(steps: &mut Builder, overlay: &Overlay, inside: &str) -> Result<()
 }
 
 /// upper and work as overlay wants them, with whatever `Make*` steps come between: those work in the upper layer's file system.
-fn scratch(steps: &mut Builder, overlay: &Overlay) -> Result<(String, String)> {
+pub(super) fn scratch(steps: &mut Builder, overlay: &Overlay) -> Result<(String, String)> {
     match overlay {
         Overlay::Keep { directory } => {
             let directory = escaped(directory, "overlay directory")?;
@@ -102,85 +118,48 @@ fn scratch(steps: &mut Builder, overlay: &Overlay) -> Result<(String, String)> {
     }
 }
 
-fn layers(steps: &mut Builder, lower: &str, overlay: &Overlay, inside: &str, attributes: u64, more: &[&str]) -> Result<()> {
+fn layers(steps: &mut Builder, lower: &str, overlay: &Overlay, attributes: u64, more: &[&str]) -> Result<()> {
     let (upper, work) = scratch(steps, overlay)?;
-    mount_layers(steps, lower, (&upper, &work), inside, attributes, more)
+    mount_layers(steps, lower, (&upper, &work), "", attributes, more)
 }
 
-fn mount_layers(steps: &mut Builder, lower: &str, upper: (&str, &str), inside: &str, attributes: u64, more: &[&str]) -> Result<()> {
+/// An overlay becomes the root, or the directory `inside` of it.
+pub(super) fn mount_layers(
+    steps: &mut Builder,
+    lower: &str,
+    upper: (&str, &str),
+    inside: &str,
+    attributes: u64,
+    more: &[&str],
+) -> Result<()> {
+    let options = layer_options(lower, upper, more)?;
+    steps.push(Step::RootOverlay { options: options.list(), inside: &text(inside, "root.path")?, attributes });
+    Ok(())
+}
+
+/// `upper`: the upper and the work directory.
+pub(super) fn layer_options(lower: &str, upper: (&str, &str), more: &[&str]) -> Result<Strings> {
     let mut options = Strings::default();
     for option in [format!("lowerdir={lower}"), format!("upperdir={}", upper.0), format!("workdir={}", upper.1)] {
         options.push_option(&option, "root.path")?;
     }
     more.iter().try_for_each(|option| options.push_option(option, "root.path"))?;
-    steps.push(Step::RootOverlay { options: options.list(), inside: &text(inside, "root.path")?, attributes });
-    Ok(())
+    Ok(options)
 }
 
 /// An overlay without a container: `lower`'s first is the topmost.
-pub fn overlay_only(steps: &mut Builder, spec: &Spec, lower: &[PathBuf], overlay: &Overlay) -> Result<()> {
+pub fn overlay_only(
+    steps: &mut Builder,
+    spec: &Spec,
+    lower: &[PathBuf],
+    overlay: &Overlay,
+    spaces: &Namespaces,
+    facts: &HostFacts,
+) -> Result<()> {
     steps.push(Step::Propagation { flags: MS_REC | inherited(propagation(spec)?) });
     let lower = lower.iter().map(|path| escaped(path, "lower")).collect::<Result<Vec<_>>>()?.join(":");
-    layers(steps, &lower, overlay, "", 0, WHOLE_ENTRIES)?;
+    layers(steps, &lower, overlay, 0, &overlay_options(is_foreign(spaces, facts), true))?;
     send_layer(steps, overlay, "")
-}
-
-fn host_view(
-    steps: &mut Builder,
-    view: &ViewEntries,
-    overlay: &Overlay,
-    attributes: u64,
-    spaces: &Namespaces,
-    keep_changes: bool,
-) -> Result<()> {
-    if spaces.other_user() {
-        return Err(Error::host(
-            "show the host view in another user namespace",
-            "an overlay there follows no redirects: give a rootfs, or no user namespace",
-        ));
-    }
-    if matches!(overlay, Overlay::Keep { .. }) {
-        return Err(Error::host("keep the host view's upper layer", "only a rootfs has an upper layer that is kept"));
-    }
-    let (upper, work) = scratch(steps, overlay)?;
-    let place = format!("{upper}/{VIEW_DIRECTORY}");
-    steps.push(Step::MakeDirectory { path: &text(&place, "view")?, mode: 0o755 });
-    for (path, entry) in view.iter() {
-        let at = text(&format!("{place}{path}"), "view")?;
-        match entry {
-            ViewEntry::Directory { mode } => steps.push(Step::MakeDirectory { path: &at, mode: u64::from(*mode) }),
-            ViewEntry::Symlink { target } => steps.push(Step::MakeSymlink { path: &at, target: &text(target, "view")? }),
-            ViewEntry::File { mode, content } => steps.push(Step::MakeFile { path: &at, mode: u64::from(*mode), content }),
-            // The overlay takes the directory's content from this place of its lower layer, the host's `/`.
-            ViewEntry::Tree { mode } => {
-                steps.push(Step::MakeDirectory { path: &at, mode: u64::from(*mode) });
-                steps.push(Step::SetAttribute { path: &at, name: c"trusted.overlay.redirect", value: path.as_bytes() });
-            }
-            ViewEntry::ReadOnlyMount => steps.push(Step::MakeDirectory { path: &at, mode: 0o755 }),
-        }
-    }
-    let more: &[&str] = if keep_changes { &["redirect_dir=follow", "metacopy=off"] } else { &["redirect_dir=follow"] };
-    mount_layers(steps, "/", (&upper, &work), VIEW_DIRECTORY, attributes, more)?;
-    if keep_changes {
-        send_layer(steps, overlay, VIEW_DIRECTORY)?;
-    }
-    for (path, _) in view.iter().filter(|(_, entry)| matches!(entry, ViewEntry::ReadOnlyMount)) {
-        let at = text(path, "view")?;
-        let set = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NODEV;
-        steps.push(Step::Bind {
-            source: &at,
-            fd: pyrt_init::NO_FD,
-            target: &at,
-            set,
-            clear: 0,
-            set_all: 0,
-            clear_all: 0,
-            propagation: 0,
-            behaviour: 0,
-            device: 0,
-        });
-    }
-    Ok(())
 }
 
 /// What becomes of the mounts that the new namespace begins with, until the pivot leaves them behind: unbindable ones could not be the

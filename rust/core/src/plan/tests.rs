@@ -16,6 +16,8 @@ fn facts() -> HostFacts {
     HostFacts {
         kernel: (6, 18),
         uid: 0,
+        gid: 0,
+        initial_user_namespace: true,
         capabilities: CapabilitySet(u64::MAX),
         bounding: CapabilitySet(u64::MAX),
         hierarchies: Hierarchies::described(

@@ -83,6 +83,7 @@ impl Init {
     fn apply(&mut self, index: u32, step: Step<'static>) -> Result<()> {
         match step {
             Step::Meet { what } => self.meet(index, what),
+            Step::Dumpable {} => sys::dumpable(true),
             Step::BecomeMapped { uid, gid } => identity::become_mapped(uid, gid),
             Step::JoinTasks { fd } => sys::write(self.fd(fd), b"0").map(drop),
             Step::Unshare { flags } => sys::unshare(flags),
@@ -93,7 +94,7 @@ impl Init {
             Step::Detach {} => namespaces::detach(),
             Step::Watch { caller } => watch::watch(self, self.fd(caller)),
             Step::Propagation { flags } => sys::mount_propagation(c"/", flags),
-            Step::RootTree { fd, attributes } => root::tree(self, self.fd(fd), attributes),
+            Step::RootTree { source, fd, attributes } => root::tree(self, source, self.given(fd), attributes),
             Step::Scratch { options } => root::scratch(self, options),
             Step::MakeDirectory { path, mode } => root::make_directory(path, mode as u32),
             Step::MakeSymlink { path, target } => sys::symlinkat(target, sys::CWD, path),

@@ -21,7 +21,11 @@ fn stack(init: &mut Init, mount: i32) -> Result<()> {
     Ok(())
 }
 
-pub fn tree(init: &mut Init, tree: i32, attributes: u64) -> Result<()> {
+pub fn tree(init: &mut Init, source: &CStr, given: Option<i32>, attributes: u64) -> Result<()> {
+    let tree = match given {
+        Some(fd) => fd,
+        None => sys::open_tree(sys::CWD, source, true)?,
+    };
     // The caller's copy is still in its peer groups: without this, what is mounted in it would appear on the host.
     sys::mount_setattr(tree, true, 0, 0, u64::from(MS_SLAVE))?;
     if attributes != 0 {

@@ -664,7 +664,11 @@ pub fn prctl(option: u32, value: u64) -> Result<usize> {
 }
 
 pub fn not_dumpable() -> Result<()> {
-    prctl(PR_SET_DUMPABLE, 0).map(drop)
+    dumpable(false)
+}
+
+pub fn dumpable(allowed: bool) -> Result<()> {
+    prctl(PR_SET_DUMPABLE, u64::from(allowed)).map(drop)
 }
 
 pub fn set_name(name: &CStr) -> Result<()> {

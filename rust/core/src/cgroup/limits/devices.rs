@@ -23,11 +23,17 @@ pub(super) fn devices(limits: &mut Limits<'_>, list: &[LinuxDeviceCgroup]) -> Re
                 }
             }
         }
-        None if limits.hierarchies.unified().is_some() => limits.devices = Some(Program::new(&rules)),
+        None if limits.hierarchies.unified().is_some() && limits.hierarchies.limited().is_none() => {
+            limits.devices = Some(Program::new(&rules));
+        }
         // The default config denies all, so an error here would end every launch where no cgroups are mounted; without CAP_MKNOD and
         // with a nodev root there is nothing to open but the default devices anyway.
         None if rules.iter().any(|rule| !rule.allow) => {
-            limits.warnings.push(format!("{LIST} is not enforced: neither cgroup2 nor the v1 devices controller is mounted"));
+            let why = match limits.hierarchies.limited() {
+                Some(_) => "it needs root; a user namespace makes no devices, and has only those that are bound there",
+                None => "neither cgroup2 nor the v1 devices controller is mounted",
+            };
+            limits.warnings.push(format!("{LIST} is not enforced: {why}"));
         }
         None => {}
     }

@@ -97,10 +97,13 @@ impl Limits<'_> {
                 names if names.is_empty() => "no controllers".to_owned(),
                 names => names,
             };
-            Error::host(
-                format!("limit {json_path}: no {controller} cgroup controller on this host"),
-                format!("leave the limit out, or delegate the controller; available here: {mode}"),
-            )
+            match self.hierarchies.limited() {
+                Some(hint) => Error::host(format!("limit {json_path}: no {controller} cgroup controller for this user"), hint),
+                None => Error::host(
+                    format!("limit {json_path}: no {controller} cgroup controller on this host"),
+                    format!("leave the limit out, or delegate the controller; available here: {mode}"),
+                ),
+            }
         })
     }
 
