@@ -24,7 +24,8 @@ fn cgroups(criterion: &mut Criterion) {
     criterion.bench_function("cgroup: usage", |bencher| bencher.iter(|| cgroup.usage().expect("readable counters")));
     criterion.bench_function("cgroup: statistics", |bencher| bencher.iter(|| cgroup.statistics().expect("readable counters")));
     let live = cgroup.keeping_files_open().expect("descriptors");
-    criterion.bench_function("cgroup: statistics, files held open", |bencher| bencher.iter(|| live.statistics().expect("readable counters")));
+    criterion
+        .bench_function("cgroup: statistics, files held open", |bencher| bencher.iter(|| live.statistics().expect("readable counters")));
     criterion.bench_function("cgroup: kill when empty", |bencher| bencher.iter(|| cgroup.kill().expect("an empty cgroup")));
     cgroup.remove().expect("an empty cgroup");
 }

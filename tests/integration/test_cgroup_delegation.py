@@ -200,3 +200,19 @@ def test_without_all_of_that_it_stays_the_caller_s(command: Command, bundle: Bun
 def test_beside_cgroup_v1_it_stays_the_caller_s(command: Command, writable: Bundle) -> None:
     directory, files, _ = owners(command, writable, f"cgroups-hybrid-{os.getpid()}")
     assert (directory, set(files.values())) == (0, {0})
+
+
+FROM_A_KILLED_CGROUP = """
+import os, sys, pyrt
+open(f"{sys.argv[2]}/cgroup.procs", "w").write(str(os.getpid()))
+done = pyrt.run(["cat", "/proc/self/cgroup"], rootfs=sys.argv[1], capture_output=True, text=True)
+print(done.returncode, [line for line in done.stdout.splitlines() if line.startswith("0:")])
+"""
+
+
+@requires("cgroup2")
+def test_a_caller_whose_own_cgroup_was_killed_before_it_came_launches_all_the_same(bundle: Bundle, delegated: Path) -> None:
+    (delegated / "cgroup.kill").write_text("1")
+    line = [sys.executable, "-c", FROM_A_KILLED_CGROUP, str(bundle.rootfs), str(delegated)]
+    done = subprocess.run(line, capture_output=True, text=True, check=False, timeout=120)
+    assert (done.stdout, done.stderr) == ("0 ['0::/']\n", "")

@@ -18,7 +18,7 @@ import pytest
 import pyrt
 from helpers import cgroups, hosts
 from helpers.bundles import Bundle
-from helpers.commands import Command
+from helpers.commands import PYRT, Command
 from helpers.hosts import requires
 from pyrt import Cause
 
@@ -176,12 +176,13 @@ def test_a_cgroups_path_of_config_json_is_honoured_and_removed(command: Command,
     assert not cgroups.exists(f"/{name}")
 
 
-def test_a_cgroup_with_processes_in_it_is_not_taken(command: Command, bundle: Bundle) -> None:
+@pytest.mark.parametrize("verb", ["create", "run"])
+def test_a_cgroup_with_processes_in_it_is_not_taken(command: Command, bundle: Bundle, verb: str) -> None:
     with pyrt.Cgroup.create(f"/pyrt-test-{os.getpid()}") as group:
         sleeper = subprocess.Popen(["sleep", "100"])
         group.add(sleeper.pid)
         bundle.linux["cgroupsPath"] = group.path
-        done = command("run", "--bundle", bundle.args("true").path, "taken")
+        done = command(verb, "--bundle", bundle.args("true").path, "taken")
         assert done.status == 1
         assert "make cgroup: it already exists and is not empty:" in done.stderr
         assert str(sleeper.pid) in done.stderr
@@ -198,6 +199,19 @@ def test_an_empty_cgroup_in_which_everything_was_killed_once_is_taken(command: C
         bundle.linux["cgroupsPath"] = group.path
         done = command("run", "--bundle", bundle.args("cat", "/proc/self/cgroup").path, "again").ok()
         assert "0::/\n" in done.stdout
+
+
+@requires("strace")
+def test_a_launch_writes_no_cgroup_procs(command: Command, bundle: Bundle, tmp_path: Path) -> None:
+    # On v1 each write takes 5 to 15 ms; init enters by clone3 and by `tasks`.
+    trace = tmp_path / "trace"
+    words = [str(PYRT), "--root", str(command.root), "run", "--bundle", str(bundle.args("true").path), "traced"]
+    line = ["strace", "-f", "-e", "trace=openat,openat2,clone3", "-o", str(trace), *words]
+    subprocess.run(line, check=True, stdin=subprocess.DEVNULL, timeout=120)
+    calls = trace.read_text()
+    assert [call for call in calls.splitlines() if "cgroup.procs" in call and ("O_WRONLY" in call or "O_RDWR" in call)] == []
+    assert ("CLONE_INTO_CGROUP" in calls) == hosts.has("cgroup2")
+    assert '"tasks", O_WRONLY' in calls or not hosts.cgroup_mounts().v1
 
 
 def test_no_cgroup_is_made_where_it_is_disabled(command: Command, bundle: Bundle) -> None:

@@ -146,3 +146,17 @@ def test_the_list_holds_for_what_joins_the_container_s_cgroup_later(runtime: pyr
         assert (done.stdout, REFUSED in done.stderr) == ("joined\nopened\n", True), done
     finally:
         container.delete(force=True)
+
+
+def test_a_list_of_an_update_takes_the_place_of_the_one_before_for_what_exec_runs_too(runtime: pyrt.Runtime, maker: Bundle) -> None:
+    os.mknod(maker.rootfs / "kmsg", 0o600 | stat.S_IFCHR, os.makedev(*KMSG))
+    maker.linux["resources"] = {"devices": [DENY_ALL]}
+    container = runtime.create(f"cgroups-list-{os.getpid()}", bundle=maker.args("sleep", "1000").path)
+    container.start()
+    said = []
+    for rules in ([DENY_ALL], [DENY_ALL, character(KMSG, "r")], [DENY_ALL]):
+        container.update({"devices": rules})
+        done = container.exec(["sh", "-c", opened("/kmsg")], capture_output=True, text=True)
+        said.append("opened" if done.stdout == "opened\n" else REFUSED if REFUSED in done.stderr else done.stderr)
+    container.delete(force=True)
+    assert said == [REFUSED, "opened", REFUSED]

@@ -6,6 +6,7 @@ Neighbours: test_exit_report.py (memory and processes), test_device_rules.py (de
 from __future__ import annotations
 
 import os
+import signal
 import stat
 import subprocess
 import time
@@ -57,6 +58,20 @@ def test_a_frozen_container_stands_still(runtime: pyrt.Runtime, bundle: Bundle) 
     while used() == before:
         assert time.monotonic() < deadline, "it never went on"
     container.delete(force=True)
+
+
+@requires("pure cgroup v2", "memory controller")
+def test_with_memory_oom_group_one_hog_takes_the_whole_container_with_it(runtime: pyrt.Runtime, bundle: Bundle) -> None:
+    bundle.linux["resources"] = {"memory": {"limit": 32 * MEBIBYTE, "swap": 32 * MEBIBYTE}, "unified": {"memory.oom.group": "1"}}
+    hog = "x=0123456789abcdef; while :; do x=$x$x; done"
+    container = runtime.create(f"cgroups-group-{os.getpid()}", bundle=bundle.shell(f"sh -c '{hog}' & wait; sleep 1000").path)
+    container.start()
+    assert container.wait(timeout=100) == -signal.SIGKILL
+    memory = container.stats().memory
+    container.delete()
+    assert memory is not None
+    assert memory.events["oom_group_kill"] == 1
+    assert memory.events["oom_kill"] >= 2
 
 
 @pytest.fixture

@@ -221,18 +221,24 @@ impl<'a> Launch<'a> {
         let flags = SockFlag::SOCK_CLOEXEC;
         let (ours, theirs) = socketpair(AddressFamily::Unix, SockType::SeqPacket, None, flags).op("make a socket pair")?;
         self.socket = Some(ours);
-        let wanted = Clone {
+        let mut wanted = Clone {
             namespaces: self.plan.clone_flags,
             cgroup: self.cgroup.as_ref().and_then(Cgroup::clone_target),
             program: init_program()?,
             socket: theirs.as_fd(),
             keeps_capabilities: self.plan.maps.is_some() && !self.plan.forks,
         };
-        let (pid, pidfd) = sys::clone_and_execute(&wanted).op("create namespaces")?;
+        let made = match sys::clone_and_execute(&wanted) {
+            // `cgroup.kill` was written to the cgroup that we are in ourselves: `clone_target`.
+            Err(sys::NEVER_RAN) if wanted.cgroup.take().is_some() => sys::clone_and_execute(&wanted),
+            made => made,
+        };
+        let by_number = wanted.cgroup.is_none();
+        let (pid, pidfd) = made.op("create namespaces")?;
         self.child = Some(Child { pid, pidfd, start_time: 0 });
         drop(theirs);
-        if let Some(cgroup) = &self.cgroup {
-            cgroup.join_reused(self.pid())?;
+        if let (true, Some(cgroup)) = (by_number, &self.cgroup) {
+            cgroup.join_by_number(self.pid())?;
         }
         if let (Some(group), Some(cgroup)) = (&self.plan.cgroup, &self.cgroup) {
             group.limit_memory(cgroup)?;

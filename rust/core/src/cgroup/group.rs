@@ -91,14 +91,14 @@ impl Cgroup {
     /// The cgroup2 directory, for `CLONE_INTO_CGROUP` of a process that is to be in it from the first.
     ///
     /// None for one that was there before: once `cgroup.kill` was written there, kernels from 6.14 on kill at birth whoever is cloned into it from
-    /// a cgroup that has seen another number of such writes. `join_reused` is the way in.
+    /// a cgroup that has seen another number of such writes. `join_by_number` is the way in, also where the caller's own cgroup has seen one.
     pub fn clone_target(&self) -> Option<BorrowedFd<'_>> {
         self.unified().filter(|_| !self.reused)
     }
 
     /// Moves a process that `clone_target` could not put there.
-    pub fn join_reused(&self, pid: i32) -> Result<()> {
-        match self.v2().filter(|_| self.reused) {
+    pub fn join_by_number(&self, pid: i32) -> Result<()> {
+        match self.v2() {
             Some(directory) => directory.write("cgroup.procs", &pid.to_string()),
             None => Ok(()),
         }

@@ -21,7 +21,7 @@ pub struct Clone<'a> {
     pub keeps_capabilities: bool,
 }
 
-/// What parent and child share until the exec. The child writes `errno` where a call failed.
+/// What parent and child share until the exec. `errno` is NEVER_RAN until the child runs, which writes there where a call failed.
 struct Shared {
     program: i32,
     socket: i32,
@@ -35,11 +35,14 @@ struct Shared {
 const CLONE_CLEAR_SIGHAND: u64 = 1 << 32;
 const CLONE_INTO_CGROUP: u64 = 1 << 33;
 
+/// The child was killed before its first instruction.
+pub const NEVER_RAN: Errno = Errno::ECHILD;
+
 const NAME: &CStr = c"pyrt-init";
 /// The child's own stack; it calls nothing but the kernel.
 const STACK_SIZE: usize = 64 << 10;
 
-/// Makes the process and returns when it executes the program: its PID and pidfd.
+/// Makes the process and returns when it executes the program: its PID and pidfd. Errors: the kernel's, and NEVER_RAN.
 pub fn clone_and_execute(wanted: &Clone<'_>) -> Result<(i32, OwnedFd), Errno> {
     let mut shared = Shared {
         program: wanted.program.as_raw_fd(),
@@ -47,7 +50,7 @@ pub fn clone_and_execute(wanted: &Clone<'_>) -> Result<(i32, OwnedFd), Errno> {
         keeps_capabilities: wanted.keeps_capabilities,
         arguments: [NAME.as_ptr(), std::ptr::null()],
         environment: [std::ptr::null()],
-        errno: 0,
+        errno: NEVER_RAN as i32,
     };
     let mut stack = vec![0u128; STACK_SIZE / 16];
     let mut pidfd: i32 = -1;
@@ -159,6 +162,7 @@ unsafe fn clone3(arguments: *mut libc::clone_args, size: usize, shared: *mut Sha
 extern "C" fn child(shared: *mut Shared) -> ! {
     // SAFETY: the parent waits in clone3 and touches nothing of it.
     let shared = unsafe { &mut *shared };
+    shared.errno = 0;
     // SAFETY: descriptors and arrays of `shared`; nothing here allocates, locks or unwinds.
     unsafe {
         if let Err(errno) = prepare(shared) {

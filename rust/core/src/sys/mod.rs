@@ -15,7 +15,7 @@ use std::path::Path;
 use nix::errno::Errno;
 use nix::libc;
 
-pub use clone::{clone_and_execute, Clone};
+pub use clone::{clone_and_execute, Clone, NEVER_RAN};
 pub use file_user::as_file_user;
 pub use per_process::PerProcess;
 
