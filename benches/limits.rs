@@ -39,6 +39,7 @@ fn plan(bundle: &Bundle, resources: &str) -> Result<LaunchPlan> {
         env: Vec::new(),
         waits_for_start: false,
         end_with_caller: false,
+        keep_changes: false,
     };
     let mut config: serde_json::Value = serde_json::from_slice(bundle::CONFIG).expect("the bundle's config.json");
     config["linux"]["resources"] = serde_json::from_str(resources).expect("the limits above");

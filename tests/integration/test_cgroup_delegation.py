@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from helpers import bundles, cgroups, hosts
+from helpers import bundles, cgroups, hosts, waiting
 from helpers.bundles import Bundle
 from helpers.commands import PYRT, Command
 from helpers.hosts import requires
@@ -30,12 +30,14 @@ UNDER_SYSTEMD = "mount -t tmpfs none /run && mkdir -p /run/systemd/system && " +
 
 @pytest.fixture
 def delegated() -> Iterator[Path]:
-    """A cgroup2 directory, which has to be empty of processes at the end."""
+    """A cgroup2 directory, which processes soon have left at the end."""
     mount = hosts.cgroup_mounts().cgroup2
     assert mount is not None
     directory = mount / NAME
     directory.mkdir()
     yield directory
+    # The caller's watcher ends after it.
+    waiting.until(lambda: "populated 0" in (directory / "cgroup.events").read_text(), f"the end of what is in {directory}")
     for below in sorted(directory.glob("**/"), key=lambda path: len(path.parts), reverse=True):
         below.rmdir()
 
