@@ -1,5 +1,9 @@
 //! Decisions -> classic BPF (linux/filter.h): the architecture by comparing, the number by binary search, the arguments rule by rule.
 //!
+//! Jumps lead forward only, and conditional ones over 255 instructions at most. So the program is written from its end: whatever an
+//! instruction leads to is there already, and what is near enough is used again. The kernel checks and compiles each instruction at each
+//! load, which is why there should be few.
+//!
 //! The kernel keeps a bitmap of the numbers that a filter always allows (since 5.11) and does not run it for them; what is left to be
 //! quick is the search for the others.
 
@@ -36,57 +40,43 @@ const KILL_THREAD: u32 = 0;
 /// BPF_MAXINSNS.
 pub const LONGEST: usize = 4096;
 
-fn plain(code: u16, value: u32) -> Instruction {
-    Instruction { code, if_true: 0, if_false: 0, value }
-}
+/// How far a conditional jump may lead. Less than 255: what its other branch needs may still come between.
+const REACH: usize = 250;
 
-fn test(code: u16, value: u32, if_true: usize, if_false: usize) -> Instruction {
-    // Conditions are short, and longer distances are jumped by `branch`.
-    Instruction { code, if_true: if_true as u8, if_false: if_false as u8, value }
+/// Where a branch leads: a position, counted from the end of the program, or a return, of which there may be several.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Goal {
+    At(usize),
+    Return(u32),
 }
 
 /// Where the two halves of the key stand.
 pub type KeyPlace = (usize, usize);
 
+/// A program, last instruction first.
 #[derive(Default)]
-struct Block {
+struct Reversed {
     instructions: Vec<Instruction>,
-    /// Of the key's high half, then its low one.
+    /// The latest return of each value.
+    returns: Vec<(u32, usize)>,
+    /// What has been written for decisions that look at arguments, by whether those have 64 bits.
+    decided: Vec<(Decision, bool, Goal)>,
+    /// Of the key's high half, then its low one, counted from the end.
     keys: Vec<KeyPlace>,
-}
-
-impl Block {
-    fn append(&mut self, other: Block) {
-        let base = self.instructions.len();
-        self.instructions.extend(other.instructions);
-        self.keys.extend(other.keys.into_iter().map(|(high, low)| (base + high, base + low)));
-    }
-
-    /// `code value`: true jumps over `over` instructions, false goes on.
-    fn branch(&mut self, code: u16, value: u32, over: usize) {
-        match u8::try_from(over) {
-            Ok(over) => self.instructions.push(Instruction { code, if_true: over, if_false: 0, value }),
-            Err(_) => self.instructions.extend([test(code, value, 0, 1), plain(JUMP, over as u32)]),
-        }
-    }
 }
 
 /// The program as the kernel takes it, and where a key goes into it.
 pub fn assemble(sections: &[Section]) -> (Vec<[u8; 8]>, Vec<KeyPlace>) {
-    let mut program = Block::default();
-    program.instructions.push(plain(LOAD, ARCH));
-    for section in sections {
-        let code = search_number(section);
-        // Over this section where the architecture is another.
-        let skip = code.instructions.len();
-        match u8::try_from(skip) {
-            Ok(_) => program.instructions.push(test(EQUAL, section.audit, 0, skip)),
-            Err(_) => program.instructions.extend([test(EQUAL, section.audit, 1, 0), plain(JUMP, skip as u32)]),
-        }
-        program.append(code);
-    }
-    program.instructions.push(plain(RETURN, KILL_THREAD));
-    (program.instructions.into_iter().map(encode).collect(), program.keys)
+    let mut program = Reversed::default();
+    let first = sections.iter().rev().fold(Goal::Return(KILL_THREAD), |others, section| {
+        let number = program.search(&section.intervals);
+        let number = program.before(LOAD, NUMBER, number);
+        program.test(EQUAL, section.audit, number, others)
+    });
+    program.before(LOAD, ARCH, first);
+    let last = program.instructions.len() - 1;
+    let keys = program.keys.iter().map(|(high, low)| (last - high, last - low)).collect();
+    (program.instructions.into_iter().rev().map(encode).collect(), keys)
 }
 
 fn encode(instruction: Instruction) -> [u8; 8] {
@@ -94,100 +84,130 @@ fn encode(instruction: Instruction) -> [u8; 8] {
     [c0, c1, instruction.if_true, instruction.if_false, v0, v1, v2, v3]
 }
 
-fn search_number(section: &Section) -> Block {
-    let mut block = Block::default();
-    block.instructions.push(plain(LOAD, NUMBER));
-    block.append(search(&section.intervals));
-    block
-}
-
-/// Binary search: half of the intervals, then the other half.
-fn search(intervals: &[Interval]) -> Block {
-    if let [only] = intervals {
-        return decide(&only.decision, only.wide);
+impl Reversed {
+    fn push(&mut self, code: u16, value: u32, if_true: u8, if_false: u8) -> usize {
+        self.instructions.push(Instruction { code, if_true, if_false, value });
+        self.instructions.len() - 1
     }
-    let (below, above) = intervals.split_at(intervals.len() / 2);
-    let lower = search(below);
-    let mut block = Block::default();
-    block.branch(AT_LEAST, above.first().map_or(0, |first| first.start), lower.instructions.len());
-    block.append(lower);
-    block.append(search(above));
-    block
-}
 
-fn decide(decision: &Decision, wide: bool) -> Block {
-    let mut block = Block::default();
-    let otherwise = match decision {
-        Decision::Always(action) => *action,
-        Decision::Rules(rules, otherwise) => {
-            rules.iter().for_each(|rule| block.append(apply(rule, wide)));
-            *otherwise
-        }
-    };
-    block.instructions.push(plain(RETURN, otherwise));
-    block
-}
-
-/// One rule: where a condition does not hold, over the rest of it.
-fn apply(rule: &Rule, wide: bool) -> Block {
-    let lengths: Vec<usize> = rule.conditions.iter().map(|condition| hold(condition, wide, 0).instructions.len()).collect();
-    let mut block = Block::default();
-    for (index, condition) in rule.conditions.iter().enumerate() {
-        // The rest of the rule is the conditions that follow and the return.
-        let rest = lengths[index + 1..].iter().sum::<usize>() + 1;
-        block.append(hold(condition, wide, rest));
+    /// How many instructions an instruction that is written now has to jump over to get there.
+    fn distance(&self, position: usize) -> usize {
+        self.instructions.len() - 1 - position
     }
-    block.instructions.push(plain(RETURN, rule.action));
-    block
-}
 
-/// One condition: falls through where it holds, else jumps over `rest` instructions behind it.
-fn hold(condition: &Condition, wide: bool, rest: usize) -> Block {
-    use LinuxSeccompOperator as Op;
-    let value = match condition.operand {
-        Operand::Value(value) => value,
-        // Its place is what counts: the value comes with each launch.
-        Operand::Key => 0,
-    };
-    let low = ARGUMENTS + 8 * u32::from(condition.argument);
-    let high = low + 4;
-    let masked = condition.operator == Op::ScmpCmpMaskedEq;
-    let mut instructions = Vec::new();
-    let load = |offset: u32, mask: u32, instructions: &mut Vec<Instruction>| {
-        instructions.push(plain(LOAD, offset));
-        if masked && mask != u32::MAX {
-            instructions.push(plain(AND, mask));
+    /// A position that leads to the goal, and is at most `reach` away.
+    fn near(&mut self, goal: Goal, reach: usize) -> usize {
+        match goal {
+            Goal::At(position) if self.distance(position) <= reach => position,
+            Goal::At(position) => {
+                let over = self.distance(position);
+                self.push(JUMP, over as u32, 0, 0)
+            }
+            Goal::Return(value) => {
+                let known = self.returns.iter().position(|(returned, _)| *returned == value);
+                match known.map(|place| (place, self.returns[place].1)) {
+                    Some((_, position)) if self.distance(position) <= reach => position,
+                    known => {
+                        let position = self.push(RETURN, value, 0, 0);
+                        match known {
+                            Some((place, _)) => self.returns[place].1 = position,
+                            None => self.returns.push((value, position)),
+                        }
+                        position
+                    }
+                }
+            }
         }
-    };
-    let mut keys = Vec::new();
-    if wide {
-        load(high, (condition.mask >> 32) as u32, &mut instructions);
-        let top = (value >> 32) as u32;
-        // What follows: the low half's load, its mask if any, its test.
-        let last = if masked && condition.mask as u32 != u32::MAX { 3 } else { 2 };
-        match condition.operator {
-            Op::ScmpCmpEq | Op::ScmpCmpMaskedEq => instructions.push(test(EQUAL, top, 0, last + rest)),
-            Op::ScmpCmpNe => instructions.push(test(EQUAL, top, 0, last)),
+    }
+
+    /// An instruction that does not jump: its goal is what comes next.
+    fn before(&mut self, code: u16, value: u32, goal: Goal) -> Goal {
+        self.near(goal, 0);
+        Goal::At(self.push(code, value, 0, 0))
+    }
+
+    fn test(&mut self, code: u16, value: u32, if_true: Goal, if_false: Goal) -> Goal {
+        let (if_true, if_false) = (self.near(if_true, REACH), self.near(if_false, REACH));
+        let (if_true, if_false) = (self.distance(if_true) as u8, self.distance(if_false) as u8);
+        Goal::At(self.push(code, value, if_true, if_false))
+    }
+
+    /// Binary search: half of the intervals, then the other half.
+    fn search(&mut self, intervals: &[Interval]) -> Goal {
+        if let [only] = intervals {
+            return self.decide(&only.decision, only.wide);
+        }
+        let (below, above) = intervals.split_at(intervals.len() / 2);
+        let (upper, lower) = (self.search(above), self.search(below));
+        if upper == lower {
+            return upper;
+        }
+        self.test(AT_LEAST, above.first().map_or(0, |first| first.start), upper, lower)
+    }
+
+    fn decide(&mut self, decision: &Decision, wide: bool) -> Goal {
+        let (rules, otherwise) = match decision {
+            Decision::Always(action) => return Goal::Return(*action),
+            Decision::Rules(rules, otherwise) => (rules, *otherwise),
+        };
+        if let Some((_, _, goal)) = self.decided.iter().find(|(known, width, _)| known == decision && *width == wide) {
+            return *goal;
+        }
+        let goal = rules.iter().rev().fold(Goal::Return(otherwise), |next, rule| self.apply(rule, wide, next));
+        self.decided.push((decision.clone(), wide, goal));
+        goal
+    }
+
+    /// One rule: where a condition does not hold, the next one.
+    fn apply(&mut self, rule: &Rule, wide: bool, next: Goal) -> Goal {
+        rule.conditions.iter().rev().fold(Goal::Return(rule.action), |goal, condition| self.hold(condition, wide, goal, next))
+    }
+
+    /// One condition.
+    fn hold(&mut self, condition: &Condition, wide: bool, holds: Goal, fails: Goal) -> Goal {
+        use LinuxSeccompOperator as Op;
+        let value = match condition.operand {
+            Operand::Value(value) => value,
+            // Its place is what counts: the value comes with each launch.
+            Operand::Key => 0,
+        };
+        let low = ARGUMENTS + 8 * u32::from(condition.argument);
+        let (top, bottom) = ((value >> 32) as u32, value as u32);
+        let below = match condition.operator {
+            Op::ScmpCmpEq | Op::ScmpCmpMaskedEq => self.test(EQUAL, bottom, holds, fails),
+            Op::ScmpCmpNe => self.test(EQUAL, bottom, fails, holds),
+            Op::ScmpCmpGt => self.test(GREATER, bottom, holds, fails),
+            Op::ScmpCmpGe => self.test(AT_LEAST, bottom, holds, fails),
+            Op::ScmpCmpLt => self.test(AT_LEAST, bottom, fails, holds),
+            Op::ScmpCmpLe => self.test(GREATER, bottom, fails, holds),
+        };
+        let low_test = self.instructions.len() - 1;
+        let below = self.load(low, condition, condition.mask as u32, below);
+        if !wide {
+            return below;
+        }
+        let above = match condition.operator {
+            Op::ScmpCmpEq | Op::ScmpCmpMaskedEq => self.test(EQUAL, top, below, fails),
+            Op::ScmpCmpNe => self.test(EQUAL, top, below, holds),
             Op::ScmpCmpGt | Op::ScmpCmpGe => {
-                instructions.extend([test(GREATER, top, last + 1, 0), test(EQUAL, top, 0, last + rest)]);
+                let equal = self.test(EQUAL, top, below, fails);
+                self.test(GREATER, top, holds, equal)
             }
             Op::ScmpCmpLt | Op::ScmpCmpLe => {
-                instructions.extend([test(GREATER, top, last + 1 + rest, 0), test(EQUAL, top, 0, last)]);
+                let equal = self.test(EQUAL, top, below, holds);
+                self.test(GREATER, top, fails, equal)
             }
+        };
+        if condition.operand == Operand::Key {
+            self.keys.push((self.instructions.len() - 1, low_test));
         }
+        self.load(low + 4, condition, (condition.mask >> 32) as u32, above)
     }
-    load(low, condition.mask as u32, &mut instructions);
-    let bottom = value as u32;
-    instructions.push(match condition.operator {
-        Op::ScmpCmpEq | Op::ScmpCmpMaskedEq => test(EQUAL, bottom, 0, rest),
-        Op::ScmpCmpNe => test(EQUAL, bottom, rest, 0),
-        Op::ScmpCmpGt => test(GREATER, bottom, 0, rest),
-        Op::ScmpCmpGe => test(AT_LEAST, bottom, 0, rest),
-        Op::ScmpCmpLt => test(AT_LEAST, bottom, rest, 0),
-        Op::ScmpCmpLe => test(GREATER, bottom, rest, 0),
-    });
-    if condition.operand == Operand::Key {
-        keys.push((1, instructions.len() - 1));
+
+    /// Half of an argument, what of it counts, and the test of that.
+    fn load(&mut self, offset: u32, condition: &Condition, mask: u32, then: Goal) -> Goal {
+        let masked = condition.operator == LinuxSeccompOperator::ScmpCmpMaskedEq && mask != u32::MAX;
+        let then = if masked { self.before(AND, mask, then) } else { then };
+        self.before(LOAD, offset, then)
     }
-    Block { instructions, keys }
 }

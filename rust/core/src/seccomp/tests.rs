@@ -76,7 +76,7 @@ fn the_same_profile_is_compiled_once() {
 
 #[test]
 fn a_profile_too_long_for_the_kernel_is_refused_by_path() {
-    let rules: Vec<Value> = (0..900)
+    let rules: Vec<Value> = (0..1100)
         .map(|value| json!({"names": ["read"], "action": "SCMP_ACT_ALLOW", "args": [{"index": 0, "value": value, "op": "SCMP_CMP_EQ"}]}))
         .collect();
     let error = Filter::compile(&profile(json!({"defaultAction": "SCMP_ACT_ERRNO", "syscalls": rules})), Architecture::X86_64).unwrap_err();
