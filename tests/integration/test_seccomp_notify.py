@@ -104,6 +104,16 @@ def test_whoever_listens_decides_the_call(bundle: Bundle, command: Command, agen
     assert len(agent.pids) == 1
 
 
+@pytest.mark.parametrize("init", [True, False])
+def test_the_process_of_the_state_is_the_one_that_asks(bundle: Bundle, agent: Agent, tmp_path: Path, init: bool) -> None:
+    """Below a PID 1 that stays, that is its child; the container's own pid is the PID 1."""
+    bundle.linux["seccomp"] = notifying(*MKDIR, listenerPath=str(tmp_path / "agent.sock"))
+    assert pyrt.run(bundle=bundle.args("mkdir", "/tmp/made").path, init=init).returncode == 1
+    (state,) = agent.states
+    assert [state["pid"]] == agent.pids
+    assert (state["pid"] == state["state"]["pid"]) is not init
+
+
 def test_a_created_container_is_handed_over_when_it_starts(bundle: Bundle, runtime: pyrt.Runtime, agent: Agent, tmp_path: Path) -> None:
     bundle.linux["seccomp"] = notifying(*MKDIR, listenerPath=str(tmp_path / "agent.sock"))
     bundle.shell("mkdir /tmp/made || exit 3")

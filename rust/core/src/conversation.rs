@@ -4,7 +4,7 @@ use std::io::{IoSlice, IoSliceMut};
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
 use nix::errno::Errno;
-use nix::sys::socket::{recvmsg, sendmsg, ControlMessageOwned, MsgFlags, UnixAddr};
+use nix::sys::socket::{recvmsg, sendmsg, ControlMessageOwned, MsgFlags, UnixAddr, UnixCredentials};
 use pyrt_init::{kind, Message, MESSAGE_SIZE};
 
 use crate::error::{Context, Result};
@@ -12,27 +12,40 @@ use crate::{interruption, sys};
 
 /// The next message, with the descriptor that comes along; `None` when init has closed its end.
 pub fn receive(socket: BorrowedFd<'_>) -> Result<Option<(Message, Option<OwnedFd>)>> {
+    Ok(receive_from(socket)?.map(|received| (received.message, received.fd)))
+}
+
+pub struct Received {
+    pub message: Message,
+    pub fd: Option<OwnedFd>,
+    /// The PID of whoever sent it, in the caller's namespace, where the socket has SO_PASSCRED (unix(7)).
+    pub sender: Option<i32>,
+}
+
+pub fn receive_from(socket: BorrowedFd<'_>) -> Result<Option<Received>> {
     let mut bytes = [0; MESSAGE_SIZE];
-    let mut space = nix::cmsg_space!([RawFd; 1]);
-    let (length, fd) = loop {
+    let mut space = nix::cmsg_space!([RawFd; 1], UnixCredentials);
+    let (length, fd, sender) = loop {
         let mut parts = [IoSliceMut::new(&mut bytes)];
         match recvmsg::<UnixAddr>(socket.as_raw_fd(), &mut parts, Some(&mut space), MsgFlags::MSG_CMSG_CLOEXEC) {
             Ok(received) => {
-                let mut fd = None;
+                let (mut fd, mut sender) = (None, None);
                 for control in received.cmsgs().op("hear from init")? {
-                    if let ControlMessageOwned::ScmRights(fds) = control {
-                        fd = fds.first().copied().map(sys::adopt);
+                    match control {
+                        ControlMessageOwned::ScmRights(fds) => fd = fds.first().copied().map(sys::adopt),
+                        ControlMessageOwned::ScmCredentials(who) => sender = Some(who.pid()),
+                        _ => {}
                     }
                 }
-                break (received.bytes, fd);
+                break (received.bytes, fd, sender);
             }
             // Init may stand still for ever: frozen, stopped, traced, or in a mount that hangs.
             Err(Errno::EINTR) => interruption::check("wait for init")?,
-            Err(Errno::ECONNRESET) => break (0, None),
+            Err(Errno::ECONNRESET) => break (0, None, None),
             Err(errno) => return Err(errno).op("hear from init"),
         }
     };
-    Ok((length == MESSAGE_SIZE).then(|| (Message::from_bytes(&bytes), fd)))
+    Ok((length == MESSAGE_SIZE).then(|| Received { message: Message::from_bytes(&bytes), fd, sender }))
 }
 
 /// Lets init go on.

@@ -10,12 +10,12 @@ use std::time::Instant;
 
 use nix::errno::Errno;
 use nix::libc;
-use nix::sys::socket::{sendmsg, socketpair, AddressFamily, ControlMessage, MsgFlags, SockFlag, SockType, UnixAddr};
+use nix::sys::socket::{sendmsg, setsockopt, socketpair, sockopt, AddressFamily, ControlMessage, MsgFlags, SockFlag, SockType, UnixAddr};
 use pyrt_init::{kind, meet, Hello, Message, MAX_FDS};
 use serde_json::json;
 
 use crate::cgroup::Cgroup;
-use crate::conversation;
+use crate::conversation::{self, Received};
 use crate::ending::{self, await_end, KILL_PATIENCE};
 use crate::error::{Context, Error, Kind, Result};
 use crate::hooks;
@@ -220,6 +220,10 @@ impl<'a> Launch<'a> {
         let parcel = self.pack()?;
         let flags = SockFlag::SOCK_CLOEXEC;
         let (ours, theirs) = socketpair(AddressFamily::Unix, SockType::SeqPacket, None, flags).op("make a socket pair")?;
+        if let Some(Answerer::Socket(_)) = self.plan.answerer {
+            // Whoever answers is told which process asks: below a PID 1 that stays it is another than ours.
+            setsockopt(&ours, sockopt::PassCred, &true).op("make a socket pair")?;
+        }
         self.socket = Some(ours);
         let mut wanted = Clone {
             namespaces: self.plan.clone_flags,
@@ -360,7 +364,7 @@ impl<'a> Launch<'a> {
     fn converse(&mut self) -> Result<Reached> {
         let mut executing = false;
         loop {
-            let (message, fd) = match conversation::receive(self.socket())? {
+            let Received { message, fd, sender } = match conversation::receive_from(self.socket())? {
                 Some(received) => received,
                 // The socket closes at the exec.
                 None if executing => return Ok(Reached::Executed),
@@ -382,7 +386,7 @@ impl<'a> Launch<'a> {
                 kind::ROOT => self.root = fd,
                 kind::EXECUTING => executing = true,
                 kind::LISTENER => {
-                    self.listener(fd)?;
+                    self.listener(fd, sender)?;
                     conversation::go(self.socket())?;
                 }
                 kind::NETWORK => {
@@ -485,7 +489,8 @@ impl<'a> Launch<'a> {
     }
 
     /// Who answers what the filter asks gets it: the caller itself, or whoever listens at listenerPath.
-    fn listener(&mut self, fd: Option<OwnedFd>) -> Result<()> {
+    /// `sender`: the filtered process, where that is not the container's first.
+    fn listener(&mut self, fd: Option<OwnedFd>, sender: Option<i32>) -> Result<()> {
         let (Some(fd), Some(answerer)) = (fd, &self.plan.answerer) else {
             return Err(Error::system("take over the seccomp listener", None, Errno::EPROTO));
         };
@@ -494,7 +499,7 @@ impl<'a> Launch<'a> {
             Answerer::Socket(socket) => {
                 // What exists already runs; a new one is being made.
                 let status = if self.lent.entered.is_some() { "running" } else { "creating" };
-                socket.hand_over(&self.plan.options.bundle, fd.as_fd(), self.pid(), &self.state(status))?;
+                socket.hand_over(&self.plan.options.bundle, fd.as_fd(), sender.unwrap_or(self.pid()), &self.state(status))?;
             }
         }
         Ok(())
