@@ -23,8 +23,9 @@ NAMESPACES = ("cgroup", "ipc", "mnt", "net", "pid", "time", "user", "uts")
 ENGINES = ("podman", "containerd", "dockerd", "conmon", "slurmctld", "slurmd", "srun", "munged")
 TOOLS = ("newuidmap", "useradd", "setpriv", "bwrap", "unshare", "nsenter", "losetup", "mkfs.ext4", "strace", "ps", "ip", "apparmor_parser")
 PROGRAMS = ("crun", "debootstrap", "runc", *TOOLS, *ENGINES)
-KERNELS = ((6, 1), (6, 5), (6, 15))
-"""Versions that brought something which pyrt uses where it can: offsets of time namespaces, idmapped tmpfs, PIDFD_GET_INFO."""
+KERNELS = ((6, 1), (6, 5), (6, 6), (6, 15))
+"""Versions that brought something which pyrt uses where it can: offsets of time namespaces, idmapped tmpfs, user attributes of a tmpfs,
+PIDFD_GET_INFO."""
 
 
 @dataclass(frozen=True)

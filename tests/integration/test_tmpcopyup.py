@@ -6,15 +6,20 @@ Neighbour: test_mount_options.py, every other word.
 from __future__ import annotations
 
 import os
+import shutil
 import socket
 import stat
+import struct
 from pathlib import Path
 
 import pytest
 
+import pyrt
 from helpers import engine
 from helpers.bundles import Bundle, map_ids
 from helpers.commands import Command
+from helpers.hosts import requires
+from helpers.proc import NUMBERS, mask, status
 
 HOST_ID = 310_000
 """A host id that nobody has."""
@@ -71,6 +76,41 @@ def test_contents_links_and_devices_are_the_same(command: Command, bundle: Bundl
     said = engine.shell(command, bundle, "cd /srv; md5sum < a/b/program; readlink link; stat -c %t:%T null").ok().stdout.splitlines()
     wanted = engine.shell(command, bundle, "head -c 200000 /dev/zero | tr '\\0' x | md5sum").ok().stdout.splitlines()
     assert said == [*wanted, "a/b/no such file", "1:3"]
+
+
+def test_extended_attributes_are_the_same(command: Command, bundle: Bundle, filled: Path) -> None:
+    """A file capability of the copy raises its program, and the list of a directory admits another user."""
+    capability = struct.pack("<5I", 0x02000001, 1 << NUMBERS["CAP_KILL"], 0, 0, 0)
+    allowed = struct.pack("<I", 2) + b"".join(
+        struct.pack("<HHI", *entry)
+        for entry in ((1, 7, 0xFFFFFFFF), (2, 7, 1000), (4, 0, 0xFFFFFFFF), (16, 7, 0xFFFFFFFF), (32, 0, 0xFFFFFFFF))
+    )
+    program = filled / "a/b/status"
+    shutil.copy(bundle.rootfs / "bin/busybox", program)
+    os.chmod(filled, 0o755)
+    os.setxattr(program, "security.capability", capability)
+    os.mkdir(filled / "listed", 0o700)
+    (filled / "listed/inside").touch()
+    os.setxattr(filled / "listed", "system.posix_acl_access", allowed)
+    bundle.process.update(user={"uid": 1000, "gid": 1000}, noNewPrivileges=False)
+    said = engine.shell(command, bundle, "exec 2>&1; ls /srv/listed; exec -a cat /srv/a/b/status /proc/self/status").ok().stdout
+    assert said.startswith("inside\n")
+    assert status(said)["CapPrm"] == mask(["CAP_KILL"])
+
+
+@requires("Linux 6.6")
+def test_attributes_of_the_user_are_the_same_where_a_tmpfs_has_them(
+    command: Command, bundle: Bundle, runtime: pyrt.Runtime, filled: Path
+) -> None:
+    os.setxattr(filled / "a/empty", "user.note", b"x" * 1000)
+    os.setxattr(filled, "user.top", b"of the top")
+    container = runtime.create(f"copied-{os.getpid()}", bundle=bundle.args("true").path)
+    inside = Path(f"/proc/{container.pid}/root/srv")
+    try:
+        assert os.getxattr(inside / "a/empty", "user.note") == b"x" * 1000
+        assert os.getxattr(inside, "user.top") == b"of the top"
+    finally:
+        container.delete()
 
 
 def test_what_is_written_there_does_not_reach_the_root(command: Command, bundle: Bundle, filled: Path) -> None:

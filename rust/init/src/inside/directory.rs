@@ -5,7 +5,7 @@
 
 use core::ffi::CStr;
 
-use linux_raw_sys::errno::{EINVAL, ELOOP};
+use linux_raw_sys::errno::{EINVAL, ELOOP, ENODATA, EOPNOTSUPP, EPERM};
 use linux_raw_sys::general::*;
 
 use crate::sys::{self, refused, Failure, Result, Status};
@@ -40,15 +40,18 @@ pub fn entries(directory: i32, mut visit: impl FnMut(&CStr) -> Result<()>) -> Re
     }
 }
 
-/// Copies what is in `from` into `to`, with modes, owners and times; its own too, unless `to` has had them from its options.
+/// Copies what is in `from` into `to`, with modes, owners, times and extended attributes; its own too, unless `to` has had them from its options.
 pub fn copy(from: i32, to: i32, own: bool) -> Result<()> {
     let source = sys::openat2(from, c".", O_RDONLY | O_DIRECTORY, ONE_NAME)?;
     let status = sys::statx(source, c"", 0)?;
     copy_entries(source, to, 0)?;
-    sys::close(source);
     if own {
         give(to, c".", &status)?;
+        let target = sys::openat2(to, c".", O_RDONLY | O_DIRECTORY, ONE_NAME)?;
+        copy_attributes(source, target)?;
+        sys::close(target);
     }
+    sys::close(source);
     Ok(())
 }
 
@@ -62,14 +65,14 @@ fn copy_entries(from: i32, to: i32, depth: u32) -> Result<()> {
 fn copy_entry(from: i32, to: i32, name: &CStr, depth: u32) -> Result<()> {
     let entry = sys::openat2(from, name, O_PATH | O_NOFOLLOW, ONE_NAME)?;
     let mut status = sys::statx(entry, c"", 0)?;
+    let mut opened = None;
     match status.mode & S_IFMT {
         S_IFDIR => {
             let source = sys::openat2(entry, c".", O_RDONLY | O_DIRECTORY, ONE_NAME)?;
             sys::mkdirat(to, name, 0o700)?;
-            let target = sys::openat2(to, name, O_PATH | O_DIRECTORY, ONE_NAME)?;
+            let target = sys::openat2(to, name, O_RDONLY | O_DIRECTORY, ONE_NAME)?;
             copy_entries(source, target, depth + 1)?;
-            sys::close(target);
-            sys::close(source);
+            opened = Some((source, target));
         }
         S_IFREG => {
             // Not a device, should one stand there by now: neither waiting for it nor becoming its session's.
@@ -80,8 +83,7 @@ fn copy_entry(from: i32, to: i32, name: &CStr, depth: u32) -> Result<()> {
             }
             let target = sys::create(to, name, 0o600)?;
             sys::copy_content(source, target)?;
-            sys::close(target);
-            sys::close(source);
+            opened = Some((source, target));
         }
         S_IFLNK => copy_link(entry, to, name)?,
         // Nobody listens on the copy of a socket.
@@ -92,7 +94,41 @@ fn copy_entry(from: i32, to: i32, name: &CStr, depth: u32) -> Result<()> {
         kind => sys::mknodat(to, name, kind | 0o600, sys::encoded_device(status.device))?,
     }
     sys::close(entry);
-    give(to, name, &status)
+    give(to, name, &status)?;
+    if let Some((source, target)) = opened {
+        copy_attributes(source, target)?;
+        sys::close(target);
+        sys::close(source);
+    }
+    Ok(())
+}
+
+/// Extended attributes (xattr(7)): file capabilities, access control lists, what the user keeps. After the owner, whose change takes
+/// capabilities away. A tmpfs may not have them all (`user.` since Linux 6.6), nor a user namespace the right to all.
+#[inline(never)]
+fn copy_attributes(from: i32, to: i32) -> Result<()> {
+    match sys::flistxattr(from, &mut []) {
+        // Most files have none: no buffers for them.
+        Ok(0) => return Ok(()),
+        // A file system without any.
+        Err(failure) if failure.errno == EOPNOTSUPP as i32 => return Ok(()),
+        other => other?,
+    };
+    let (mut names, mut value) = ([0u8; XATTR_LIST_MAX as usize], [0u8; XATTR_SIZE_MAX as usize]);
+    let length = sys::flistxattr(from, &mut names)?;
+    for name in names[..length].split_inclusive(|byte| *byte == 0).filter_map(|name| CStr::from_bytes_with_nul(name).ok()) {
+        let size = match sys::fgetxattr(from, name, &mut value) {
+            Ok(size) => size,
+            // Gone since it was listed.
+            Err(failure) if failure.errno == ENODATA as i32 => continue,
+            Err(failure) => return Err(failure),
+        };
+        match sys::fsetxattr(to, name, &value[..size]) {
+            Err(failure) if failure.errno == EOPNOTSUPP as i32 || failure.errno == EPERM as i32 => {}
+            set => set?,
+        }
+    }
+    Ok(())
 }
 
 fn copy_link(link: i32, to: i32, name: &CStr) -> Result<()> {

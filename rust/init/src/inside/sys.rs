@@ -296,6 +296,19 @@ pub fn getxattr(path: &CStr, name: &CStr, value: &mut [u8]) -> Result<usize> {
     call!(__NR_lgetxattr, path.as_ptr(), name.as_ptr(), value.as_mut_ptr(), value.len())
 }
 
+/// The names of a file's extended attributes, each with its NUL; how many bytes. An empty buffer only asks that.
+pub fn flistxattr(file: i32, names: &mut [u8]) -> Result<usize> {
+    call!(__NR_flistxattr, file, names.as_mut_ptr(), names.len())
+}
+
+pub fn fgetxattr(file: i32, name: &CStr, value: &mut [u8]) -> Result<usize> {
+    call!(__NR_fgetxattr, file, name.as_ptr(), value.as_mut_ptr(), value.len())
+}
+
+pub fn fsetxattr(file: i32, name: &CStr, value: &[u8]) -> Result<()> {
+    call!(__NR_fsetxattr, file, name.as_ptr(), value.as_ptr(), value.len(), 0).map(drop)
+}
+
 pub fn faccess_execute(path: &CStr) -> Result<()> {
     const X_OK: u32 = 1;
     const AT_EACCESS: u32 = 0x200;
