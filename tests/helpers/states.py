@@ -21,6 +21,7 @@ def state(id: str, /, **changes: Any) -> dict[str, Any]:
         "own_pid_namespace": True,
         "has_poststart": False,
         "has_poststop": False,
+        "new_keyring": True,
         "config": {"ociVersion": "1.3.0"},
     }
     return {**values, **changes}

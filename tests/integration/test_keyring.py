@@ -88,6 +88,17 @@ def test_exec_has_neither_the_callers_keyring_nor_one_that_waits(runtime: pyrt.R
     assert int(done.stdout) not in (-1, own(), waiting_keyring)
 
 
+def test_exec_into_a_container_without_a_keyring_of_its_own_has_the_callers(runtime: pyrt.Runtime, bundle: Bundle) -> None:
+    """It was made so that its processes share a keyring with whoever starts them: NFS and Kerberos keep their keys there."""
+    container = runtime.create(f"no-keyring-{os.getpid()}", bundle=bundle.args("sleep", "1000").path, new_keyring=False)
+    try:
+        container.start()
+        done = container.exec([PYTHON, "-c", GET_SESSION], capture_output=True, text=True)
+    finally:
+        container.delete(force=True)
+    assert int(done.stdout) == own()
+
+
 def test_the_library_has_one_too() -> None:
     done = pyrt.run([PYTHON, "-c", GET_SESSION], seccomp=None, capture_output=True, text=True, check=True)
     assert int(done.stdout) not in (-1, own())

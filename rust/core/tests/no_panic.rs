@@ -160,7 +160,7 @@ fn no_seccomp_profile_makes_the_compiler_panic() {
 fn no_state_makes_its_reader_panic() {
     let seed = json!({
         "version": 1, "id": "web", "boot_id": "x", "oci_version": "1.3.0", "created": "2026-01-01T00:00:00Z", "bundle": "/b", "rootfs": "/b/r",
-        "annotations": {"a": "b"}, "own_pid_namespace": true, "has_poststart": false, "has_poststop": false, "config": {"ociVersion": "1.3.0"},
+        "annotations": {"a": "b"}, "own_pid_namespace": true, "has_poststart": false, "has_poststop": false, "new_keyring": true, "config": {"ociVersion": "1.3.0"},
     });
     never_panics("state", targets::state, |random| match random.below(4) {
         0 => format!("{} {}", random.next() as i64, random.next()).into_bytes(),

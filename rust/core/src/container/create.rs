@@ -33,6 +33,7 @@ impl Container {
             own_pid_namespace: plan.own_pid_namespace,
             has_poststart: plan.has_poststart(),
             has_poststop: plan.has_poststop(),
+            new_keyring: plan.options.new_keyring,
             config: config.ok_or_else(|| Error::spec("(file)", "not JSON"))?,
         }));
         let lock = directory.create()?;

@@ -79,7 +79,7 @@ impl Container {
             seccomp: None,
             cgroup: None,
             pivot: true,
-            new_keyring: true,
+            new_keyring: state.new_keyring,
             preserve_fds: wanted.preserve_fds,
             env: Vec::new(),
             waits_for_start: false,

@@ -78,6 +78,8 @@ pub struct State {
     pub own_pid_namespace: bool,
     pub has_poststart: bool,
     pub has_poststop: bool,
+    /// Its processes have a session keyring of their own, not that of whoever starts them.
+    pub new_keyring: bool,
     /// config.json as it was given, for hooks and later processes.
     pub config: Box<RawValue>,
 }
@@ -93,13 +95,25 @@ pub struct Beginning {
     pub own_pid_namespace: bool,
     pub has_poststart: bool,
     pub has_poststop: bool,
+    pub new_keyring: bool,
     pub config: Box<RawValue>,
 }
 
 impl State {
     pub fn new(beginning: Beginning) -> Self {
-        let Beginning { id, boot_id, oci_version, bundle, rootfs, annotations, own_pid_namespace, has_poststart, has_poststop, config } =
-            beginning;
+        let Beginning {
+            id,
+            boot_id,
+            oci_version,
+            bundle,
+            rootfs,
+            annotations,
+            own_pid_namespace,
+            has_poststart,
+            has_poststop,
+            new_keyring,
+            config,
+        } = beginning;
         State {
             version: FORMAT_VERSION,
             id,
@@ -112,6 +126,7 @@ impl State {
             own_pid_namespace,
             has_poststart,
             has_poststop,
+            new_keyring,
             config,
         }
     }

@@ -55,6 +55,7 @@ fn state() -> State {
         own_pid_namespace: true,
         has_poststart: false,
         has_poststop: true,
+        new_keyring: true,
         config: RawValue::from_string(CONFIG.into()).unwrap(),
     })
 }

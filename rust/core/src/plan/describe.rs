@@ -6,6 +6,7 @@ use pyrt_init::behaviour::COPY_UP;
 use pyrt_init::{meet, Message, Step};
 
 use super::builder::shown;
+use super::labels::KEY_LABEL;
 use super::process::rlimit_number;
 use super::{HookStage, LaunchPlan};
 use crate::error::{words, Error, Kind};
@@ -170,6 +171,7 @@ fn words_of(step: &Step<'_>) -> (String, Option<String>) {
         Step::Personality { .. } => only("set the personality"),
         Step::Affinity { .. } => only("set the CPU affinity"),
         Step::Label { attribute, value } if *attribute == c"self/attr/exec" => only(&format!("set the SELinux label {}", shown(value))),
+        Step::Label { attribute, value } if *attribute == KEY_LABEL => only(&format!("set the SELinux label of keys {}", shown(value))),
         Step::Label { value, .. } => only(&format!("set the AppArmor profile {}", shown(value).trim_start_matches("exec "))),
         Step::Keyring { .. } => only("make a session keyring"),
         Step::Umask { .. } => only("set umask"),

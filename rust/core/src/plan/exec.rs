@@ -66,7 +66,7 @@ impl LaunchPlan {
         // Before the process is in the cgroup, cgroup2 with nsdelegate refuses its namespace's member (ENOENT).
         enter(&mut steps, joined.namespaces & late);
         scheduling::affinity(&mut steps, affinity.cpu_affinity_final().as_deref(), "process.execCPUAffinity.final")?;
-        labels::process(&mut steps, &config.spec, facts)?;
+        labels::process(&mut steps, &config.spec, &options, facts)?;
         if terminal {
             process::terminal(&mut steps, &config.spec, false)?;
         }

@@ -1,15 +1,21 @@
 //! Security labels: `process.apparmorProfile`, `process.selinuxLabel`, `linux.mountLabel`. Refused where the kernel has no such module.
 
+use std::ffi::CStr;
+
 use oci_spec::runtime::Spec;
 use pyrt_init::Step;
 
 use super::builder::{text, Builder};
+use super::Options;
 use crate::error::{Error, Kind, Result};
 use crate::host::HostFacts;
 
+/// The label of keys that are made from now on (keyrings(7)).
+pub const KEY_LABEL: &CStr = c"self/attr/keycreate";
+
 /// What the program's execve changes to. Before the pivot takes the verified procfs away; forks inherit it, and nothing else executes but
 /// startContainer hooks, which belong inside.
-pub fn process(steps: &mut Builder, spec: &Spec, facts: &HostFacts) -> Result<()> {
+pub fn process(steps: &mut Builder, spec: &Spec, options: &Options, facts: &HostFacts) -> Result<()> {
     let Some(process) = spec.process() else { return Ok(()) };
     let modules = facts.modules;
     let profile = process.apparmor_profile().as_deref().unwrap_or_default();
@@ -24,7 +30,12 @@ pub fn process(steps: &mut Builder, spec: &Spec, facts: &HostFacts) -> Result<()
     if !label.is_empty() {
         let at = "process.selinuxLabel";
         needed(modules.selinux, "SELinux", at)?;
-        steps.push(Step::Label { attribute: c"self/attr/exec", value: &text(label, at)? });
+        let value = text(label, at)?;
+        steps.push(Step::Label { attribute: c"self/attr/exec", value: &value });
+        // Else the session keyring would have init's label, and the policy keep the program from its own; execve(2) takes it back.
+        if options.new_keyring {
+            steps.push(Step::Label { attribute: KEY_LABEL, value: &value });
+        }
     }
     Ok(())
 }

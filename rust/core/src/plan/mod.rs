@@ -155,7 +155,7 @@ impl LaunchPlan {
             process::terminal(&mut steps, &config.spec, true)?;
         }
         hooks::before_pivot(&mut steps, &config.spec, spaces.new_mount())?;
-        labels::process(&mut steps, &config.spec, facts)?;
+        labels::process(&mut steps, &config.spec, &options, facts)?;
         if spaces.new_mount() {
             root::enter(&mut steps, &config.spec, &options)?;
         }

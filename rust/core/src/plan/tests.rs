@@ -231,6 +231,31 @@ fn fields_that_are_not_honoured_yet_are_refused_by_name() {
 }
 
 #[test]
+fn the_selinux_label_is_that_of_the_program_and_of_its_keyring() {
+    let mut config = config();
+    config["process"]["selinuxLabel"] = json!("system_u:system_r:container_t:s0");
+    let mut facts = facts();
+    facts.modules.selinux = true;
+    let labelled = |options: Options| {
+        let plan = LaunchPlan::new(config.to_string().as_bytes(), options, &facts).unwrap();
+        let attributes = plan.steps.steps().filter_map(|step| match step {
+            Step::Label { attribute, value } => Some((attribute.to_owned(), value == c"system_u:system_r:container_t:s0")),
+            _ => None,
+        });
+        let keyring = place(&plan, |step| matches!(step, Step::Keyring { .. }));
+        (attributes.collect::<Vec<_>>(), keyring > place(&plan, |step| matches!(step, Step::Label { .. })))
+    };
+    let (exec, keys) = ((c"self/attr/exec".to_owned(), true), (c"self/attr/keycreate".to_owned(), true));
+    assert_eq!(labelled(options()), (vec![exec, keys], true));
+}
+
+#[test]
+fn without_a_keyring_of_its_own_there_is_none_to_label_or_join() {
+    let plan = plan(&config(), Options { new_keyring: false, ..options() }).unwrap();
+    assert!(!plan.steps.steps().any(|step| matches!(step, Step::Keyring { .. } | Step::Label { .. })));
+}
+
+#[test]
 fn kernel_parameters_of_the_host_are_refused() {
     let mut config = config();
     for (name, wrong) in [("kernel.shmmax", false), ("net.ipv4.ip_forward", false), ("kernel.panic", true), ("vm.overcommit_memory", true)]
