@@ -28,6 +28,7 @@ fn plan(bundle: &Bundle, form: Form, overlay: Overlay) -> Result<LaunchPlan> {
         waits_for_start: false,
         end_with_caller: false,
         keep_changes: false,
+        awaits_command: false,
     };
     LaunchPlan::new(bundle::CONFIG, options, HostFacts::get()?)
 }

@@ -24,6 +24,7 @@ fn options(form: Form) -> Options {
         waits_for_start: false,
         end_with_caller: false,
         keep_changes: false,
+        awaits_command: false,
     }
 }
 

@@ -33,6 +33,7 @@ pub fn plan(data: &[u8]) {
                 waits_for_start: form == Form::Engine,
                 end_with_caller: form == Form::Library,
                 keep_changes: false,
+                awaits_command: false,
             };
             let _ = LaunchPlan::new(data, options, &facts);
         }

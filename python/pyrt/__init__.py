@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from pyrt.mounts import Mount as Mount
     from pyrt.namespaces import Namespace as Namespace
     from pyrt.namespaces import Namespaces as Namespaces
+    from pyrt.pool import Pool as Pool
     from pyrt.popen import Popen as Popen
     from pyrt.process import run as run
     from pyrt.report import ExitReport as ExitReport
@@ -75,6 +76,7 @@ _MODULES = {
     "limits": ("Limits", "Usage"),
     "mounts": ("Mount",),
     "namespaces": ("Namespace", "Namespaces"),
+    "pool": ("Pool",),
     "popen": ("Popen",),
     "process": ("run",),
     "report": ("ExitReport",),
@@ -91,6 +93,7 @@ _MODULE_OF = {name: module for module, names in _MODULES.items() for name in nam
 __all__ = [
     "run",
     "Popen",
+    "Pool",
     "aio",
     "kill_all",
     "CompletedProcess",

@@ -71,6 +71,7 @@ def plan(
     waits_for_start: bool = False,
     end_with_caller: bool = False,
     keep_changes: bool = False,
+    awaits_command: bool = False,
 ) -> LaunchPlan:
     """Check config.json strictly and decide everything that can be decided before the container exists. Touches nothing.
 
@@ -80,7 +81,8 @@ def plan(
     where config.json gives none; cgroups=False joins none. new_keyring=False keeps the caller's session keyring.
     preserve_fds: how many descriptors the program keeps. env: appended to process.env. waits_for_start: init
     waits for `start` before it executes the program. end_with_caller: everything inside ends when the calling process does (form
-    "library"). keep_changes: `Process.layer` has what it changes. Raises SpecError (with the JSON path) and HostError.
+    "library"). keep_changes: `Process.layer` has what it changes. awaits_command:
+    launched, it waits for `Process.hand_out`; process.args, env and cwd are not used. Raises SpecError (with the JSON path) and HostError.
     """
 
 @final
@@ -217,6 +219,11 @@ class Process:
         """The pty master, once, owned by whoever takes it; None where there is none or it went to a console socket."""
     def listener(self) -> SeccompListener | None:
         """The listener of the program's seccomp filter, once, owned by whoever takes it; None where nobody or somebody else answers."""
+    def hand_out(
+        self, arguments: Sequence[str], environment: Sequence[str], directory: str, *, stdio: tuple[int, int, int], pass_fds: Sequence[int] = ...
+    ) -> bool:
+        """Give a container that waits its command: environment as "NAME=value". Returns when the program was executed; False where the
+        container had ended before. Raises what `LaunchPlan.launch` raises for a program that is missing; then it is to be killed."""
     def layer(self) -> tuple[Layer, Root] | None:
         """What it changes, and its root, once; None where keep_changes was not asked for."""
     def root(self, owner: tuple[int, int]) -> Root:

@@ -16,7 +16,7 @@ from pyrt.stdio import Stdio
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from types import TracebackType
     from typing import IO, Any, Literal, overload
 
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from pyrt import _native
     from pyrt.causes import Cause
     from pyrt.completed import CompletedProcess
+    from pyrt.exchange import Bounds
     from pyrt.launch import Launch
     from pyrt.layer import Changes, Layer
     from pyrt.limits import Usage
@@ -160,13 +161,21 @@ async def run(  # noqa: F811 - the overloads are above
         check=check,
     )
     configuration = configure(command_words(args), options, function="aio.run")
+    words = configuration.config["process"]["args"]
+    return await carry_out(communication, words, configuration.bounds, lambda: launch_container(configuration, communication.stdio))
+
+
+async def carry_out(
+    communication: Communication, words: list[str], bounds: "Bounds", launch: "Callable[[], Launch]"
+) -> "CompletedProcess[Any]":
+    """What `run` and `Pool.aio.run` share: launch in a helper thread, feed what was launched, and wait for it."""
 
     def exchange_of(launch: "Launch") -> Exchange:
-        return communication.exchange(launch.stdio, configuration.bounds, filtered=launch.filtered)
+        return communication.exchange(launch.stdio, bounds, filtered=launch.filtered)
 
-    running = await Running.start(lambda: launch_container(configuration, communication.stdio), exchange_of)
-    launch, exchange = running.launch, running.exchange
-    pipes = launch.stdio.stdout, launch.stdio.stderr
+    running = await Running.start(launch, exchange_of)
+    exchange, warnings = running.exchange, running.launch.warnings
+    pipes = running.launch.stdio.stdout, running.launch.stdio.stderr
     try:
         running.serve()
         returncode = await asyncio.shield(running.ended)
@@ -175,7 +184,6 @@ async def run(  # noqa: F811 - the overloads are above
         raise
     assert running.usage is not None, "it is known when the container has ended"
     output = exchange.output(pipes[0]), exchange.output(pipes[1])
-    words, warnings = configuration.config["process"]["args"], launch.warnings
     return communication.completed(words, returncode, exchange, output, running.usage, warnings, running.changes)
 
 

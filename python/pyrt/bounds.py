@@ -17,6 +17,13 @@ if TYPE_CHECKING:
 _ACTIONS = ("truncate", "kill")
 
 
+def output_bounds(base: Bounds, options: "Any") -> Bounds:
+    """The same, but for what max_output= and max_output_action= of one call say."""
+    said: Any = {name: options[name] for name in ("max_output", "max_output_action") if name in options}
+    own = bounds({"process": {}}, said)
+    return Bounds(cpu_time=base.cpu_time, processors=base.processors, max_output=own.max_output, kill_on_output=own.kill_on_output)
+
+
 def bounds(config: "dict[str, Any]", options: "ContainerOptions") -> Bounds:
     """What the options ask for. With cpu_time, config gets an RLIMIT_CPU too, unless it has one.
 

@@ -86,6 +86,7 @@ class Configuration:
     """What one container is to be: the config.json as a dict, and what the plan wants to know beside it."""
 
     __slots__ = (
+        "awaits_command",
         "bundle",
         "bounds",
         "cgroup",
@@ -125,6 +126,7 @@ class Configuration:
         self.seccomp = None
         self.handlers = None
         self.keep_changes = False
+        self.awaits_command = False
 
     def plan(self) -> "_native.LaunchPlan":
         """Have the native side check it and decide. Raises SpecError with the JSON path, and HostError."""
@@ -146,6 +148,7 @@ class Configuration:
             preserve_fds=len(self.pass_fds),
             end_with_caller=True,
             keep_changes=self.keep_changes,
+            awaits_command=self.awaits_command,
         )
 
     def hooks(self, plan: "_native.LaunchPlan") -> "Hooks | None":

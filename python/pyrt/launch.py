@@ -37,7 +37,20 @@ class Launch(Owned):
     nothing is left.
     """
 
-    __slots__ = ("_cgroup", "_hooks", "_own_pid_namespace", "_root_owner", "calls", "filtered", "layer", "process", "stdio", "warnings")
+    __slots__ = (
+        "_cgroup",
+        "_handlers",
+        "_hooks",
+        "_own_pid_namespace",
+        "_root_owner",
+        "calls",
+        "filtered",
+        "handed",
+        "layer",
+        "process",
+        "stdio",
+        "warnings",
+    )
 
     calls: "SystemCalls | None"
     process: "_native.Process"
@@ -55,6 +68,8 @@ class Launch(Owned):
         self.filtered = plan.filtered
         self.warnings = plan.warnings
         self.calls = None
+        self._handlers = handlers
+        self.handed = False
         self._hooks = hooks
         self._own_pid_namespace = plan.own_pid_namespace
         self._root_owner = plan.root_owner
@@ -73,16 +88,39 @@ class Launch(Owned):
             from pyrt import layer
 
             self.layer = layer.Layer(*kept)
-        if handlers and (listener := self.process.listener()) is not None:
-            from pyrt.system_calls import SystemCalls
-
-            self.calls = SystemCalls(listener, handlers)
+        self._answer_calls()
         if hooks is not None:
             try:
                 hooks.poststart(self.process.pid)
             except BaseException:
                 self.close()
                 raise
+
+    def _answer_calls(self) -> None:
+        if self._handlers and (listener := self.process.listener()) is not None:
+            from pyrt.system_calls import SystemCalls
+
+            self.calls = SystemCalls(listener, self._handlers)
+
+    def hand_out(self, args: "Sequence[str]", env: "Sequence[str]", cwd: str, stdio: "Stdio", pass_fds: "Sequence[int]") -> bool:
+        """Give a container that waits its command; stdio is this object's from now on. False where it had ended before, and was not given.
+
+        Raises what a launch raises for a program that is missing. Whatever it was, unless it returns True all is closed.
+        """
+        self.stdio = stdio
+        try:
+            self._check()
+            self.handed = self.process.hand_out(args, env, cwd, stdio=stdio.inside, pass_fds=pass_fds)
+            if self.handed:
+                self._answer_calls()
+        except BaseException:
+            self.handed = False
+            raise
+        finally:
+            stdio.close_inside()
+            if not self.handed:
+                self.close()
+        return self.handed
 
     def communicate(self, exchange: "Exchange") -> int:
         """Feed the exchange until everything inside has ended or its deadline has passed, which ends it. Returns the return code."""

@@ -11,6 +11,7 @@ from pyrt.mounts import Mount
 from pyrt.namespaces import Namespaces
 from pyrt.rlimits import Rlimit
 from pyrt.spec import Spec
+from pyrt.stdio import File
 from pyrt.system_calls import Answer, SystemCall
 from pyrt.view import HostView
 
@@ -81,3 +82,30 @@ class ContainerOptions(TypedDict, total=False):
     user_namespace: bool | Literal["subids"] | Mapping[Literal["uid", "gid"], Iterable[tuple[int, int, int]]]
     # descriptors
     pass_fds: Sequence[int]
+
+
+class PoolCommand(TypedDict, total=False):
+    """What a call of a Pool says of its command. Left out, or None: as the pool has it."""
+
+    cwd: StrPath | None
+    env: Mapping[str, str] | None
+    shell: bool
+    pass_fds: Sequence[int]
+    max_output: int | str | None
+    max_output_action: Literal["truncate", "kill"]
+
+
+class PoolRun(PoolCommand, total=False):
+    """The arguments of `Pool.run`: those of its command, and subprocess.run's about input, output and time."""
+
+    stdin: File
+    input: str | bytes | None
+    stdout: File
+    stderr: File
+    capture_output: bool
+    text: bool | None
+    encoding: str | None
+    errors: str | None
+    universal_newlines: bool | None
+    timeout: float | None
+    check: bool

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
     from pyrt import _native
     from pyrt.causes import Cause
+    from pyrt.exchange import Bounds
+    from pyrt.launch import Launch
     from pyrt.layer import Layer
     from pyrt.limits import Usage
     from pyrt.options import ContainerOptions, StrPath
@@ -190,10 +192,9 @@ class Popen(Owned, Files, Generic[Output]):
         self._talking = allocate_lock()
         self._service = None
         self.returncode: int | None = None
-        configuration = configure(command_words(args), options, function="Popen")
-        self.args: list[str] = configuration.config["process"]["args"]
-        self._exchange = Exchange(bounds=configuration.bounds)
-        self._launch = launch_container(configuration, lambda: Stdio(stdin, stdout, stderr))
+        self.args: list[str]
+        self.args, bounds, self._launch = self._start(args, options, lambda: Stdio(stdin, stdout, stderr))
+        self._exchange = Exchange(bounds=bounds)
         self._exchange.filtered = self._launch.filtered
         # Kept when the container has ended, until this is closed.
         self._layer, self._launch.layer = self._launch.layer, None
@@ -219,6 +220,13 @@ class Popen(Owned, Files, Generic[Output]):
             if self._layer is not None:
                 self._layer.release()
             raise
+
+    def _start(
+        self, args: "Sequence[StrPath] | StrPath | None", options: "ContainerOptions", stdio: "Callable[[], Stdio]"
+    ) -> "tuple[list[str], Bounds, Launch]":
+        """The words of the command, how far it may go, and the container that runs it."""
+        configuration = configure(command_words(args), options, function="Popen")
+        return configuration.config["process"]["args"], configuration.bounds, launch_container(configuration, stdio)
 
     def _file(self, descriptor: int | None, mode: str, bufsize: int) -> "IO[Any] | None":
         """The caller's end of a pipe as a file that blocks, as files do."""

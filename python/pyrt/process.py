@@ -209,30 +209,40 @@ def launch_container(configuration: "Configuration", stdio: "Callable[[], Stdio]
     """
     plan = configuration.plan()
     hooks = configuration.hooks(plan)
-    host_view = configuration.host_view
     try:
         launch = Launch(plan, stdio(), configuration.pass_fds, hooks, configuration.handlers)
     except FileNotFoundError as error:
-        from pyrt.errors import MissingExecutable
+        raise explained(error, configuration) from None
+    require_processor_time(launch, configuration)
+    return launch
 
-        if host_view is None or not isinstance(error, MissingExecutable) or error.hint is not None:
-            raise
-        from pyrt.view import find_on_host
 
-        directory = find_on_host(error.path or "")
-        if directory is None:
-            hint = "the host view shows /usr and the Python in use: HostView(show=...) adds to it, rootfs= takes another root"
-        elif host_view.shows(directory):
-            hint = f"it is in {directory}, which is not in the container's PATH: give its whole path"
-        else:
-            hint = f"the host has it in {directory}, which the host view does not show: HostView(show=[{directory!r}]) does"
-        raise MissingExecutable(error.operation, error.path, error.errno, hint) from None
+def require_processor_time(launch: Launch, configuration: "Configuration") -> None:
+    """Close it and raise HostError where processor time is bounded, and nobody counts it."""
     if configuration.bounds.cpu_time is not None and not launch.counts_processor_time():
         launch.close()
         from pyrt.errors import HostError
 
         raise HostError("limit cpu_time", hint="no cgroup here counts processor time; rlimits={'CPU': N} limits one process")
-    return launch
+
+
+def explained(error: FileNotFoundError, configuration: "Configuration") -> FileNotFoundError:
+    """The error for a program that is not there, with where the host has it, if the container has the host view."""
+    from pyrt.errors import MissingExecutable
+
+    host_view = configuration.host_view
+    if host_view is None or not isinstance(error, MissingExecutable) or error.hint is not None:
+        return error
+    from pyrt.view import find_on_host
+
+    directory = find_on_host(error.path or "")
+    if directory is None:
+        hint = "the host view shows /usr and the Python in use: HostView(show=...) adds to it, rootfs= takes another root"
+    elif host_view.shows(directory):
+        hint = f"it is in {directory}, which is not in the container's PATH: give its whole path"
+    else:
+        hint = f"the host has it in {directory}, which the host view does not show: HostView(show=[{directory!r}]) does"
+    return MissingExecutable(error.operation, error.path, error.errno, hint)
 
 
 def command_words(args: "Sequence[StrPath] | StrPath | None") -> list[str] | None:

@@ -34,7 +34,13 @@ _REASONS_OF = {
         ),
     },
 }
-_REASONS_OF["aio.run"] = _REASONS_OF["run"]
+_REASONS_OF["Pool"] = {
+    "pass_fds": "they belong to a command: run(pass_fds=...)",
+    "shell": "it belongs to a command: run(shell=True)",
+    "init": "what waits for a command is its PID 1",
+}
+_REASONS_OF["aio.run"] = _REASONS_OF["Pool.run"] = _REASONS_OF["Pool.aio.run"] = _REASONS_OF["run"]
+_REASONS_OF["Pool.Popen"] = _REASONS_OF["Popen"]
 _REASONS_OF["aio.create_subprocess_exec"] = {
     **_REASONS_OF["Popen"],
     "timeout": "asyncio.wait_for(process.wait(), timeout) does it",
@@ -50,4 +56,9 @@ def refusal(function: str, names: "Iterable[str]") -> TypeError:
     for name in unknown:
         if reason := _REASONS_OF.get(function, {}).get(name) or _REASONS.get(name):
             return TypeError(f"{function}() takes no {name}: {reason}")
+    if function.startswith("Pool."):
+        from pyrt.configuration import OPTIONS
+
+        if of_the_pool := [name for name in unknown if name in OPTIONS]:
+            return TypeError(f"{function}() takes no {of_the_pool[0]}: it belongs to the container, and so to the Pool")
     return TypeError(f"{function}() got an unexpected keyword argument {', '.join(map(repr, unknown))}")

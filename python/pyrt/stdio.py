@@ -12,6 +12,8 @@ if TYPE_CHECKING:
         def fileno(self) -> int: ...
 
     File = int | HasFileno | None
+else:
+    File = object
 
 PIPE = -1
 STDOUT = -2

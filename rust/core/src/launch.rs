@@ -561,8 +561,8 @@ impl<'a> Launch<'a> {
         let Launch { cgroup, socket, child, terminal, watched, listener, upper, root, .. } = self;
         let layer = upper.map(|upper| Layer::of(plan, upper)).zip(root.map(|root| Root::new(root, plan.root_owner())));
         let child = child.unwrap_or_else(|| unreachable!("a launch that reached a state has a child"));
-        // Only a PID 1 that stays has more to say.
-        let socket = socket.filter(|_| matches!(reached, Reached::Started));
+        // Only a PID 1 that stays has more to say, and only one that waits for its command has more to hear.
+        let socket = socket.filter(|_| matches!(reached, Reached::Started) || plan.options.awaits_command);
         let owner = plan.options.end_with_caller.then(std::process::id);
         let given = Given { terminal, listener, notify: None, layer };
         let process = Process::new(child, socket, cgroup.map(Arc::new), given, Lifetime { owner, _watched: watched });

@@ -103,6 +103,14 @@ impl Process {
         self.given.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).listener.take()
     }
 
+    pub(crate) fn socket(&self) -> Option<BorrowedFd<'_>> {
+        self.waited.socket.as_ref().map(AsFd::as_fd)
+    }
+
+    pub(crate) fn give_listener(&self, listener: Option<OwnedFd>) {
+        self.given.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).listener = listener;
+    }
+
     /// What it changes, and its root, for as long as whoever takes it wants: once.
     pub fn take_layer(&self) -> Option<(Layer, Root)> {
         self.given.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).layer.take()

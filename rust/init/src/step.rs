@@ -147,6 +147,9 @@ steps! {
     50 Find { candidates: List<'a> }
     /// Tell the caller that all is ready, and wait on this listening socket for `start`.
     51 AwaitStart { listener: u64 }
+    /// Tell the caller that all is ready, and go on with another plan, which it sends with descriptors of its own; end when `caller` (a
+    /// pidfd) does.
+    37 AwaitPlan { caller: u64 }
     /// Descriptors that the program keeps, renumbered from 3.
     52 Keep { fds: Words<'a> }
     /// The seccomp filter that `Execute` loads last, and who has it pass: `key` in the sixth argument of init's own calls. The capability

@@ -62,7 +62,7 @@ impl LaunchPlan {
 #[pyfunction]
 #[pyo3(signature = (config, *, bundle, id, form, overlay = "off", overlay_dir = None, overlay_size = None, view = None, seccomp = None,
     cgroup_default = None, cgroups = true, pivot = true, new_keyring = true, preserve_fds = 0, env = vec![],
-    waits_for_start = false, end_with_caller = false, keep_changes = false))]
+    waits_for_start = false, end_with_caller = false, keep_changes = false, awaits_command = false))]
 #[allow(clippy::too_many_arguments)] // Keywords in Python; one struct in the core.
 pub fn plan(
     py: Python<'_>,
@@ -84,6 +84,7 @@ pub fn plan(
     waits_for_start: bool,
     end_with_caller: bool,
     keep_changes: bool,
+    awaits_command: bool,
 ) -> PyResult<LaunchPlan> {
     let overlay = match (overlay, overlay_dir) {
         ("off", _) => Overlay::Off,
@@ -114,6 +115,7 @@ pub fn plan(
         waits_for_start,
         end_with_caller,
         keep_changes,
+        awaits_command,
     };
     let facts = HostFacts::get().map_err(Raised::from)?;
     let plan = pyrt_core::plan::LaunchPlan::new(config, options, facts).map_err(Raised::from)?;

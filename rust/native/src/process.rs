@@ -1,6 +1,6 @@
 //! Processes by pidfd: waiting releases the GIL and lets Python handle its signals.
 
-use std::os::fd::{AsFd, AsRawFd, IntoRawFd};
+use std::os::fd::{AsFd, AsRawFd, IntoRawFd, RawFd};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -8,7 +8,9 @@ use nix::errno::Errno;
 use pyo3::exceptions::{PyOSError, PyProcessLookupError, PyValueError};
 use pyo3::prelude::*;
 use pyrt_core::error::Context;
+use pyrt_core::plan::CommandPlan;
 use pyrt_core::process::{Ended, Process as Core};
+use pyrt_core::sys::lend;
 
 use crate::cgroup::Cgroup;
 use crate::errors::{no_process, Raised};
@@ -101,6 +103,22 @@ impl Process {
 
     fn listener(&self) -> PyResult<Option<SeccompListener>> {
         Ok(self.open()?.take_listener().map(SeccompListener::new))
+    }
+
+    #[pyo3(signature = (arguments, environment, directory, *, stdio, pass_fds = vec![]))]
+    fn hand_out(
+        &self,
+        py: Python<'_>,
+        arguments: Vec<String>,
+        environment: Vec<String>,
+        directory: &str,
+        stdio: [RawFd; 3],
+        pass_fds: Vec<RawFd>,
+    ) -> PyResult<bool> {
+        let core = self.open()?;
+        let plan = CommandPlan::new(&arguments, &environment, directory, pass_fds.len()).map_err(Raised::from)?;
+        let handed = py.detach(|| pyrt_core::command::hand_out(&core, &plan, stdio.map(lend), &pass_fds));
+        Ok(handed.map_err(Raised::from)?)
     }
 
     fn layer(&self) -> PyResult<Option<(Layer, Root)>> {

@@ -85,6 +85,7 @@ impl Container {
             waits_for_start: false,
             end_with_caller: false,
             keep_changes: false,
+            awaits_command: false,
         };
         let plan = LaunchPlan::entering(config, options, joined, HostFacts::get()?)?;
         Ok((plan, Entered { process: pidfd, cgroup }))

@@ -8,7 +8,7 @@ use pyrt_init::{meet, Message, Step};
 use super::builder::shown;
 use super::labels::KEY_LABEL;
 use super::process::rlimit_number;
-use super::{HookStage, LaunchPlan};
+use super::{CommandPlan, HookStage, LaunchPlan};
 use crate::error::{words, Error, Kind};
 use crate::hooks;
 
@@ -24,14 +24,14 @@ impl LaunchPlan {
             return Error::system("prepare the init", None, errno);
         };
         match step {
-            Step::Find { .. } => self.missing_program(errno),
+            Step::Find { .. } => missing_program(self.program(), errno),
             Step::Hook { .. } => self.failed_hook(message),
             Step::Limit { resource, .. } => Error::system(format!("set resource limit {}", self.limit_name(resource)), None, errno),
             // Loaded by the last step, which it precedes.
             Step::Execute { .. } if [libc::SYS_seccomp, libc::SYS_capset].contains(&(message.call as i64)) => {
                 Error::system("load the seccomp filter", None, errno)
             }
-            Step::Execute { .. } => self.refused_program(errno),
+            Step::Execute { .. } => refused_program(self.program(), errno),
             Step::Mount { .. } | Step::Bind { .. } if errno == Errno::EPERM && message.call as i64 == libc::SYS_move_mount => {
                 let (operation, path) = words_of(&step);
                 Error::system(operation, path, errno).with_hint("a mount below /proc could hide what must be seen there")
@@ -89,28 +89,45 @@ impl LaunchPlan {
             .and_then(|args| args.first())
             .map_or("", String::as_str)
     }
+}
 
-    /// Engines make 126 or 127 of these very words.
-    fn missing_program(&self, errno: Errno) -> Error {
-        let name = self.program();
-        let (operation, errno) = match errno {
-            Errno::ENOENT if !name.contains('/') => (format!("exec: {name:?}: executable file not found in $PATH"), Errno::ENOENT),
-            Errno::ENOENT => (format!("exec: {name:?}: {}", words(Errno::ENOENT)), Errno::ENOENT),
-            // execve(2) calls it EACCES, and so do engines: podman exec gives 126 for those words alone.
-            Errno::EISDIR => (format!("exec: {name:?}: {}: it is a directory", words(Errno::EACCES)), Errno::EISDIR),
-            other => (format!("exec: {name:?}: {}", words(other)), other),
-        };
-        Error { path: Some(name.to_owned()), errno: Some(errno), ..Error::new(Kind::Executable, operation) }
+/// Engines make 126 or 127 of these very words.
+fn missing_program(name: &str, errno: Errno) -> Error {
+    let (operation, errno) = match errno {
+        Errno::ENOENT if !name.contains('/') => (format!("exec: {name:?}: executable file not found in $PATH"), Errno::ENOENT),
+        Errno::ENOENT => (format!("exec: {name:?}: {}", words(Errno::ENOENT)), Errno::ENOENT),
+        // execve(2) calls it EACCES, and so do engines: podman exec gives 126 for those words alone.
+        Errno::EISDIR => (format!("exec: {name:?}: {}: it is a directory", words(Errno::EACCES)), Errno::EISDIR),
+        other => (format!("exec: {name:?}: {}", words(other)), other),
+    };
+    Error { path: Some(name.to_owned()), errno: Some(errno), ..Error::new(Kind::Executable, operation) }
+}
+
+/// It was found, and execve(2) refused it.
+fn refused_program(name: &str, errno: Errno) -> Error {
+    let error = Error::new(Kind::Executable, format!("exec: {name:?}: {}", words(errno)));
+    let error = Error { path: Some(name.to_owned()), errno: Some(errno), ..error };
+    match errno {
+        Errno::ENOENT => error.with_hint("it is there, but not the interpreter that it names"),
+        _ => error,
     }
+}
 
-    /// It was found, and execve(2) refused it.
-    fn refused_program(&self, errno: Errno) -> Error {
-        let name = self.program();
-        let error = Error::new(Kind::Executable, format!("exec: {name:?}: {}", words(errno)));
-        let error = Error { path: Some(name.to_owned()), errno: Some(errno), ..error };
-        match errno {
-            Errno::ENOENT => error.with_hint("it is there, but not the interpreter that it names"),
-            _ => error,
+impl CommandPlan {
+    /// What a FAILED message means, after this plan was handed out.
+    pub(crate) fn failure(&self, message: Message) -> Error {
+        let errno = Errno::from_raw(message.errno);
+        match self.steps.step(message.step) {
+            Some(Step::Find { .. }) => missing_program(&self.program, errno),
+            Some(Step::Execute { .. }) if [libc::SYS_seccomp, libc::SYS_capset].contains(&(message.call as i64)) => {
+                Error::system("load the seccomp filter", None, errno)
+            }
+            Some(Step::Execute { .. }) => refused_program(&self.program, errno),
+            Some(step) => {
+                let (operation, path) = words_of(&step);
+                Error::system(operation, path, errno)
+            }
+            None => Error::system("take over the command", None, errno),
         }
     }
 }
@@ -180,6 +197,7 @@ fn words_of(step: &Step<'_>) -> (String, Option<String>) {
         Step::Directory { path } => on("change directory to", path),
         Step::Find { .. } => only("find the program"),
         Step::AwaitStart { .. } => only("wait for start"),
+        Step::AwaitPlan { .. } => only("wait for the command"),
         Step::Keep { .. } => only("keep descriptors"),
         Step::Filter { .. } => only("keep the seccomp filter"),
         Step::Execute { .. } => only("execute"),

@@ -1,10 +1,11 @@
 //! Config + host facts -> launch plan. Pure: nothing here opens anything, so none of it needs root to be tested.
 //!
 //! `builder` collects steps · `namespaces` · `root` (what becomes /), `view` (the host's) · `mounts` · `mount_options` · `idmap` · `labels` · `netdevices` · `devices` · `process` · `seccomp` ·
-//! `exec` (into a container that exists) · `hooks` · `describe` (a step and a failed call in words).
+//! `command` (for a container that waits) · `exec` (into a container that exists) · `hooks` · `describe` (a step and a failed call in words).
 
 mod builder;
 mod cgroup_owner;
+mod command;
 mod describe;
 mod devices;
 mod exec;
@@ -27,6 +28,7 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 pub use builder::{Handed, StatusFile};
+pub use command::CommandPlan;
 pub use exec::Joined;
 pub use hooks::HookStage;
 pub(crate) use idmap::{IdMapped, Mapping};
@@ -95,6 +97,8 @@ pub struct Options {
     pub end_with_caller: bool,
     /// The caller gets the upper layer, and keeps it when the container has ended.
     pub keep_changes: bool,
+    /// The program comes later: a `CommandPlan`.
+    pub awaits_command: bool,
 }
 
 /// What was decided. Nothing exists yet.
@@ -124,6 +128,9 @@ impl LaunchPlan {
     pub fn new(config: &[u8], options: Options, facts: &HostFacts) -> Result<Self> {
         let mut config = Config::parse(config)?;
         let warnings = std::mem::take(&mut config.warnings);
+        if options.awaits_command && HookStage::ALL.iter().any(|stage| !stage.of(&config.spec).is_empty()) {
+            return Err(Error::spec("hooks", "a container that waits for its command runs none"));
+        }
         let mut steps = Builder::new(warnings, facts);
         let rootfs = root::path(&config.spec, &options)?;
         let cgroup = cgroup(&config, &options, facts, &mut steps)?;
@@ -233,6 +240,7 @@ impl LaunchPlan {
             waits_for_start: false,
             end_with_caller: true,
             keep_changes: false,
+            awaits_command: false,
         };
         Ok(LaunchPlan {
             clone_flags: spaces.clone_flags(),

@@ -79,6 +79,20 @@ pub fn build(steps: &mut Builder, config: &Config, options: &Options, spaces: &N
     }
     let profile = seccomp::profile(steps, &config.spec, options)?;
     let sets = identity(steps, config, process, spaces, facts, profile.is_some() && !no_new_privileges)?;
+    let umask = Step::Umask { mask: u64::from(process.user().umask().unwrap_or(0o022)) };
+    if options.awaits_command {
+        steps.push(umask);
+        if let Some(profile) = &profile {
+            seccomp::build(steps, profile, no_new_privileges, sets)?;
+        }
+        let answerer = profile.and_then(|profile| profile.answerer);
+        if matches!(answerer, Some(Answerer::Socket(_))) {
+            return Err(Error::spec("linux.seccomp.listenerPath", "a container that waits for its command has none"));
+        }
+        let caller = steps.hand(Handed::Caller);
+        steps.push(Step::AwaitPlan { caller });
+        return Ok(answerer);
+    }
     // As the user it will be: a directory that only he may enter is his, one that he may not is refused.
     let cwd = plain_path(process.cwd(), "process.cwd")?;
     steps.push(Step::Directory { path: &text(&cwd, "process.cwd")? });
@@ -90,7 +104,7 @@ pub fn build(steps: &mut Builder, config: &Config, options: &Options, spaces: &N
     }
     hooks::before_start(steps, &config.spec)?;
     // Last: hooks run with runc's umask, and nothing of ours makes files after this.
-    steps.push(Step::Umask { mask: u64::from(process.user().umask().unwrap_or(0o022)) });
+    steps.push(umask);
     if options.preserve_fds > 0 {
         let fds: Numbers = (0..options.preserve_fds).map(|number| steps.hand(Handed::Kept(number))).collect();
         steps.push(Step::Keep { fds: fds.words() });
@@ -165,14 +179,18 @@ fn environment(process: &Process, options: &Options) -> Result<Strings> {
 /// Where the program may be: process.args[0] itself where it has a slash, else each directory of the container's own PATH.
 fn find(steps: &mut Builder, process: &Process) -> Result<()> {
     let Some(name) = process.args().as_ref().and_then(|args| args.first()) else { return Ok(()) };
+    let candidates = candidates(name, process.env().as_deref().unwrap_or_default())?;
+    steps.push(Step::Find { candidates: candidates.list() });
+    Ok(())
+}
+
+pub fn candidates(name: &str, environment: &[String]) -> Result<Strings> {
     let candidates: Vec<String> = if name.contains('/') {
-        vec![name.clone()]
+        vec![name.to_owned()]
     } else {
-        let path = process.env().iter().flatten().rev().find_map(|variable| variable.strip_prefix("PATH=")).unwrap_or(DEFAULT_PATH);
+        let path = environment.iter().rev().find_map(|variable| variable.strip_prefix("PATH=")).unwrap_or(DEFAULT_PATH);
         // An empty part is the working directory: sh(1), "PATH".
         path.split(':').map(|part| format!("{}/{name}", if part.is_empty() { "." } else { part.trim_end_matches('/') })).collect()
     };
-    let candidates = Strings::collect(candidates, "process.args")?;
-    steps.push(Step::Find { candidates: candidates.list() });
-    Ok(())
+    Strings::collect(candidates, "process.args")
 }

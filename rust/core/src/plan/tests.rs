@@ -45,6 +45,7 @@ fn options() -> Options {
         waits_for_start: false,
         end_with_caller: false,
         keep_changes: false,
+        awaits_command: false,
     }
 }
 

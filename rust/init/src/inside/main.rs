@@ -166,6 +166,7 @@ impl Init {
             Step::Directory { path } => program::directory(path),
             Step::Find { candidates } => program::find(self, candidates),
             Step::AwaitStart { listener } => program::await_start(self, index, self.fd(listener)),
+            Step::AwaitPlan { caller } => program::await_plan(self, self.given(caller)),
             Step::Keep { fds } => program::keep(self, fds),
             Step::Filter { program, flags, key, privileged, effective, permitted, inheritable } => {
                 let sets = sys::Capabilities { effective, permitted, inheritable };
@@ -198,23 +199,36 @@ fn prepare() -> Result<Option<(Init, &'static [u8])>> {
     sys::default_dispositions()?;
     sys::umask(0)?;
     sys::set_name(c"pyrt-init")?;
-    let mut fds = [-1; MAX_FDS];
-    let Some(hello) = sys::receive_hello(SOCKET_FD, &mut fds)? else { return Ok(None) };
-    // All of ours above those numbers that the program's own descriptors will take.
-    let mut socket = SOCKET_FD;
-    let mut proc = resolve::host_proc().unwrap_or(-1);
-    for fd in [&mut socket, &mut proc].into_iter().chain(&mut fds[..hello.count as usize]) {
-        if (0..hello.floor as i32).contains(fd) {
-            let low = *fd;
-            *fd = sys::duplicate_above(low, hello.floor)?;
-            sys::close(low);
+    let mut init = Init {
+        socket: SOCKET_FD,
+        fds: [-1; MAX_FDS],
+        root: -1,
+        stacked: 0,
+        proc: resolve::host_proc().unwrap_or(-1),
+        kernel: [None; 2],
+        null: None,
+        empty: None,
+        program: None,
+        filter: None,
+        kept: 0,
+    };
+    Ok(init.receive_plan()?.map(|plan| (init, plan)))
+}
+
+impl Init {
+    /// The next plan, with its descriptors; `None` where the caller is gone.
+    fn receive_plan(&mut self) -> Result<Option<&'static [u8]>> {
+        let Some(hello) = sys::receive_hello(self.socket, &mut self.fds)? else { return Ok(None) };
+        // All of ours above those numbers that the program's own descriptors will take.
+        for fd in [&mut self.socket, &mut self.proc].into_iter().chain(&mut self.fds[..hello.count as usize]) {
+            if (0..hello.floor as i32).contains(fd) {
+                let low = *fd;
+                *fd = sys::duplicate_above(low, hello.floor)?;
+                sys::close(low);
+            }
         }
+        sys::map(self.fds[0], hello.length).map(Some)
     }
-    let plan = sys::map(fds[0], hello.length)?;
-    Ok(Some((
-        Init { socket, fds, root: -1, stacked: 0, proc, kernel: [None; 2], null: None, empty: None, program: None, filter: None, kept: 0 },
-        plan,
-    )))
 }
 
 fn run(init: &mut Init, plan: &'static [u8]) -> ! {

@@ -67,6 +67,18 @@ pub fn await_start(init: &mut Init, step: u32, listener: i32) -> Result<()> {
     init.send(Message { kind: kind::READY, step, ..Message::default() })
 }
 
+/// What the program is comes later. A caller that ends says so by its pidfd: a child that it forked may hold the socket's other end.
+pub fn await_plan(init: &mut Init, caller: Option<i32>) -> Result<()> {
+    init.send(Message { kind: kind::READY, ..Message::default() })?;
+    let ready = sys::poll(&[init.socket, caller.unwrap_or(-1)], -1)?;
+    if ready & 2 == 0 {
+        if let Some(plan) = init.receive_plan()? {
+            crate::run(init, plan);
+        }
+    }
+    sys::exit(crate::FAILED_STATUS)
+}
+
 pub fn keep(init: &mut Init, fds: Words<'_>) -> Result<()> {
     for (fd, target) in fds.iter().zip(3..) {
         sys::duplicate_as(init.fd(fd), target)?;
