@@ -11,9 +11,11 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import time
 from collections.abc import Collection
 from pathlib import Path
 
+SECONDS = 30.0
 NAMESPACES = ("mount", "net", "uts")
 
 
@@ -41,6 +43,13 @@ class Confined:
             except OSError:  # It ended meanwhile, or is more than we may look at.
                 continue
         return {pid: name for pid, name in found.items() if pid != self.holder.pid and name not in but}
+
+    def nothing_but(self, *names: str) -> None:
+        """Waits until nothing runs inside but processes of these names."""
+        deadline = time.monotonic() + SECONDS
+        while left := self.processes(but=names):
+            assert time.monotonic() < deadline, f"still there: {left}"
+            time.sleep(0.1)
 
     def end(self) -> None:
         """Kills what is still inside, and with the last process the namespaces end."""

@@ -20,7 +20,7 @@ import pytest
 
 CONTROLLERS = ("cpu", "cpuset", "io", "memory", "pids")
 NAMESPACES = ("cgroup", "ipc", "mnt", "net", "pid", "time", "user", "uts")
-ENGINES = ("podman", "containerd", "dockerd", "conmon", "slurmctld", "slurmd", "srun", "munged")
+ENGINES = ("podman", "containerd", "dockerd", "conmon", "slurmctld", "slurmd", "srun", "munged", "crictl")
 TOOLS = ("newuidmap", "useradd", "setpriv", "bwrap", "unshare", "nsenter", "losetup", "mkfs.ext4", "strace", "ps", "ip", "apparmor_parser")
 PROGRAMS = ("crun", "debootstrap", "runc", *TOOLS, *ENGINES)
 KERNELS = ((6, 1), (6, 5), (6, 6), (6, 15))
