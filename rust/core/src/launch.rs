@@ -59,8 +59,17 @@ impl Entered {
     }
 }
 
+/// Notes which process it is.
+type Record<'a> = dyn Fn(&Child) -> Result<()> + 'a;
+
 /// Makes the container: returns when the program runs, or waits for `start`.
 pub fn launch(plan: &LaunchPlan, lent: &Lent<'_>) -> Result<Process> {
+    launch_recorded(plan, lent, &|_| Ok(()))
+}
+
+/// The same, with a record of the process for whoever has to end it when the caller is gone: made before it does anything, where no cgroup
+/// leads to it.
+pub(crate) fn launch_recorded(plan: &LaunchPlan, lent: &Lent<'_>, record: &Record<'_>) -> Result<Process> {
     if lent.kept.len() != plan.options.preserve_fds {
         return Err(Error::system("keep descriptors", None, Errno::EINVAL));
     }
@@ -75,6 +84,7 @@ pub fn launch(plan: &LaunchPlan, lent: &Lent<'_>) -> Result<Process> {
     let cgroup = plan.cgroup.as_ref().map(|group| group.create_for_launch()).transpose()?;
     let mut launch = Launch::new(plan, lent, cgroup);
     launch.watched = watched;
+    launch.record = (plan.cgroup.is_none() && !plan.options.end_with_caller).then_some(record);
     launch.run()
 }
 
@@ -151,6 +161,8 @@ struct Launch<'a> {
     states: Vec<(StatusFile, OwnedFd)>,
     /// What they wrote.
     hook_output: Option<hooks::Output>,
+    /// Where no cgroup leads to the process.
+    record: Option<&'a Record<'a>>,
     /// Hooks may have run: whatever fails from here on, poststop hooks undo what they did (runtime.md, "Lifecycle").
     hooked: bool,
     /// Of a filter whose questions the caller answers itself.
@@ -195,6 +207,7 @@ impl<'a> Launch<'a> {
             states: Vec::new(),
             hook_output: None,
             hooked: false,
+            record: None,
             upper: None,
             root: None,
         }
@@ -250,11 +263,21 @@ impl<'a> Launch<'a> {
         if !self.plan.maps.as_ref().is_some_and(IdMaps::unprivileged) {
             self.set_oom_score_adj()?;
         }
+        if !self.plan.forks {
+            self.record()?;
+        }
         self.hello(&parcel)?;
         drop(parcel);
         // While init is at work; where it makes another process, that comes later.
         self.find_start_time();
         self.converse()
+    }
+
+    /// Before init gets its plan; on path B the real process waits for it.
+    fn record(&mut self) -> Result<()> {
+        let Some(record) = self.record else { return Ok(()) };
+        self.find_start_time();
+        self.child.as_ref().map_or(Ok(()), record)
     }
 
     fn find_start_time(&mut self) {
@@ -411,6 +434,7 @@ impl<'a> Launch<'a> {
                 }
                 Ok(())
             }
+            meet::RECORD => self.record(),
             meet::OFFSETS => match (&self.plan.offsets, &mut self.offsets) {
                 (Some(offsets), Some(file)) => file.write_all(offsets.0.as_bytes()).op("write timens_offsets"),
                 (Some(offsets), None) => self.write_proc("timens_offsets", &offsets.0, "write timens_offsets"),

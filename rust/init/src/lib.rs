@@ -43,6 +43,8 @@ pub mod meet {
     pub const HOOKS: u64 = 2;
     /// Write timens_offsets: init's own file is closed to it, since it is not dumpable.
     pub const OFFSETS: u64 = 3;
+    /// Note which process this is: without a cgroup nothing else leads to it once the caller is gone.
+    pub const RECORD: u64 = 4;
 }
 
 /// `Step::Mount`, `Step::Bind`: bits of `behaviour`.

@@ -9,10 +9,10 @@ use serde_json::value::RawValue;
 use super::state::Beginning;
 use super::{boot_id, Container, Directory, Init, Launched, Lock, State};
 use crate::error::{Error, Kind, Result};
-use crate::launch::{launch, Lent};
+use crate::launch::{launch_recorded, Lent};
 use crate::notify::{self, Relay};
 use crate::plan::LaunchPlan;
-use crate::process::Process;
+use crate::process::{Child, Process};
 
 impl Container {
     /// Create the container that `plan` describes, from the bytes of `config`. Where the plan does not wait for `start`, the program runs,
@@ -65,7 +65,9 @@ fn launch_with_state(
     // Where there is a `start`, that listens.
     let relay = notify.filter(|_| !plan.options.waits_for_start).map(|host| Relay::new(&directory.notify(), host)).transpose()?;
     let socket = directory.start_socket();
-    let process = launch(plan, &Lent { start_socket: plan.options.waits_for_start.then_some(socket.as_path()), ..*lent })?;
+    let lent = Lent { start_socket: plan.options.waits_for_start.then_some(socket.as_path()), ..*lent };
+    let record = |child: &Child| directory.set_made(lock.as_fd(), Init { pid: child.pid, start_time: child.start_time });
+    let process = launch_recorded(plan, &lent, &record)?;
     if let Err(error) = directory.set_init(lock.as_fd(), Init { pid: process.pid, start_time: process.start_time }) {
         let _ = process.kill();
         if let Some(cgroup) = &process.cgroup {

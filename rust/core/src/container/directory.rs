@@ -5,11 +5,12 @@
 //!     cgroup              which cgroup directories are ours, by hierarchy; written before anything is made
 //!     state.json          `State`; written then too, and never again
 //!     start.sock          where init waits for `start`; gone once it was started
+//!     made                without a cgroup: its process, before that does anything, for `delete --force` if its creator is killed
 //!     init                its process, once it is made
 //!     exit                its exit status, where whoever waited recorded it
 //! ```
 //!
-//! The last two are symbolic links to what they say: made by one call, whole or not at all. Nothing is synced: a power cut ends the
+//! The last three are symbolic links to what they say: made by one call, whole or not at all. Nothing is synced: a power cut ends the
 //! containers too, and the boot id tells. Readers take no lock, so that `state` answers while a hook runs.
 
 use std::collections::BTreeMap;
@@ -19,6 +20,7 @@ use std::io::{ErrorKind, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
 
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg, OFlag};
@@ -37,6 +39,7 @@ const DAMAGED: &str = "delete --force removes it";
 const BY_HAND: &str = "kill what is left in its cgroups, then remove them and this directory by hand";
 const INIT: &str = "init";
 const EXIT: &str = "exit";
+const MADE: &str = "made";
 
 /// Where containers are kept if nobody says otherwise: /run/pyrt, or without root $XDG_RUNTIME_DIR/pyrt.
 ///
@@ -204,7 +207,7 @@ impl Directory {
 
     /// Errors: `NotFound` without the container, `StateUnreadable` where state.json is not what pyrt wrote.
     pub fn read(&self) -> Result<State> {
-        let path = self.path.join("state.json");
+        let path = self.path.join(STATE);
         let bytes = match read_file(&path, STATE_SIZE_LIMIT) {
             Err(ReadError::System(Errno::ENOENT)) if self.exists()? => {
                 let reason = "nothing was written yet: it is being created, or its creator was killed";
@@ -226,6 +229,25 @@ impl Directory {
         }
     }
 
+    /// The process that is, or was, being made: what `delete --force` ends where `init` does not say.
+    pub fn made(&self) -> Option<Init> {
+        Init::parse(&self.mark(MADE)?)
+    }
+
+    /// Under the lock, once, before the process does anything.
+    pub fn set_made(&self, held: BorrowedFd<'_>, init: Init) -> Result<()> {
+        symlinkat(init.to_string().as_str(), held, MADE).at("write", self.path.join(MADE).to_string_lossy())
+    }
+
+    /// When a mark was made, by the clock of the day; of a process that is named in it, for a container whose state cannot be read.
+    pub fn marked_since(&self, time: SystemTime) -> bool {
+        let changed = |name: &str| {
+            let found = fs::symlink_metadata(self.path.join(name)).ok()?;
+            SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(found.ctime().unsigned_abs()))
+        };
+        [INIT, MADE].iter().filter_map(|name| changed(name)).any(|at| at >= time)
+    }
+
     /// Under the lock, once: from now on the container is made.
     pub fn set_init(&self, held: BorrowedFd<'_>, init: Init) -> Result<()> {
         symlinkat(init.to_string().as_str(), held, INIT).at("write", self.path.join(INIT).to_string_lossy())
@@ -235,7 +257,7 @@ impl Directory {
     pub fn begin(&self, cgroup_paths: &[(String, String)], state: &State) -> Result<()> {
         let cgroups: BTreeMap<_, _> = cgroup_paths.iter().map(|(key, path)| (key, path)).collect();
         let cgroups = serde_json::to_vec(&cgroups).unwrap_or_else(|_| unreachable!("strings are always JSON"));
-        for (name, content) in [("cgroup", cgroups), ("state.json", state.to_json())] {
+        for (name, content) in [("cgroup", cgroups), (STATE, state.to_json())] {
             let path = self.path.join(name);
             let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path);
             file.and_then(|mut file| file.write_all(&content)).at("write", path.to_string_lossy())?;
@@ -250,12 +272,11 @@ impl Directory {
             Err(ReadError::System(Errno::ENOENT)) => return Ok(Vec::new()),
             read => read.map_err(|error| self.cannot_read(&path, error, BY_HAND))?,
         };
-        if bytes.is_empty() {
-            // Its creator was killed before it had said anything, and so before it had made anything.
-            return Ok(Vec::new());
-        }
-        let paths: BTreeMap<String, String> = serde_json::from_slice(&bytes)
-            .map_err(|error| self.unreadable(&path, &format!("it does not name cgroup directories: {error}"), BY_HAND))?;
+        let paths: BTreeMap<String, String> = match serde_json::from_slice(&bytes) {
+            // Its creator was killed before it had written the whole, and so before it had made anything: state.json comes next.
+            Err(error) if error.is_eof() && !self.path.join(STATE).exists() => return Ok(Vec::new()),
+            read => read.map_err(|error| self.unreadable(&path, &format!("it does not name cgroup directories: {error}"), BY_HAND))?,
+        };
         // That they lie in a cgroup hierarchy is checked when they are opened.
         let plain = |path: &String| path.starts_with('/') && !path.contains('\0') && path.split('/').all(|component| component != "..");
         if !paths.values().all(plain) {
@@ -370,8 +391,9 @@ impl Directory {
 }
 
 const NOTIFY: &str = "notify";
+const STATE: &str = "state.json";
 /// What a removal leaves for the end.
-const LAST: [&str; 3] = [INIT, "state.json", "cgroup"];
+const LAST: [&str; 4] = [MADE, INIT, STATE, "cgroup"];
 
 fn is_missing(error: &std::io::Error) -> bool {
     matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory)

@@ -16,7 +16,7 @@ mod tests;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 use std::sync::{Arc, Mutex, OnceLock};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use nix::errno::Errno;
 use nix::sys::signal::Signal;
@@ -324,12 +324,14 @@ impl Container {
         Ok(warnings)
     }
 
-    /// End everything inside and wait until it is gone. Without state only the cgroup is known.
+    /// End everything inside and wait until it is gone. Without state the boot is known by the times of the marks.
     fn end(&self, state: Option<&State>, group: Option<&Cgroup>) -> Result<()> {
-        let init = match state {
-            Some(state) if state.boot_id == boot_id()? => self.directory.init()?,
-            _ => None,
+        let this_boot = match state {
+            Some(state) => state.boot_id == boot_id()?,
+            None => boot_time().is_some_and(|began| self.directory.marked_since(began)),
         };
+        // A mark that cannot be read names nobody; the cgroup is asked in any case.
+        let init = self.directory.init().ok().flatten().or_else(|| self.directory.made()).filter(|_| this_boot);
         let alive = init.and_then(|init| process::open(init.pid, init.start_time).ok());
         if let Some(pidfd) = &alive {
             match sys::pidfd_send_signal(pidfd.as_fd(), SIGKILL) {
@@ -479,6 +481,13 @@ fn boot_id() -> Result<&'static str> {
     }
     let read = std::fs::read_to_string(PATH).at("read", PATH)?;
     Ok(BOOT_ID.get_or_init(|| read.trim().to_owned()))
+}
+
+/// When this boot began, by the clock of the day, in whole seconds: /proc/stat, btime.
+fn boot_time() -> Option<SystemTime> {
+    let text = std::fs::read_to_string("/proc/stat").ok()?;
+    let seconds = text.lines().find_map(|line| line.strip_prefix("btime ")?.trim().parse().ok())?;
+    SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(seconds))
 }
 
 fn user_name(uid: u32) -> String {

@@ -139,6 +139,7 @@ fn words_of(step: &Step<'_>) -> (String, Option<String>) {
         Step::Meet { what } => only(match *what {
             meet::MAPS => "write the id maps",
             meet::HOOKS => "run hooks",
+            meet::RECORD => "record the process",
             _ => "write the time offsets",
         }),
         Step::Dumpable {} => only("let the caller write the id maps"),

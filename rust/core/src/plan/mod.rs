@@ -38,7 +38,7 @@ pub(crate) use netdevices::NetDevice;
 pub(crate) use root::{escaped, SCRATCH_SIZE};
 
 use oci_spec::runtime::{LinuxIdMapping, Spec};
-use pyrt_init::Step;
+use pyrt_init::{meet, Step};
 
 use crate::cgroup::{CgroupPlan, Form as CgroupForm};
 use crate::error::{Error, Result};
@@ -148,6 +148,9 @@ impl LaunchPlan {
         let cgroup = cgroup.map(|group| cgroup_owner::handed_on(group, &config.spec, &spaces, facts, &mut steps));
         steps.stdio();
         spaces.enter(&mut steps, cgroup.as_ref())?;
+        if spaces.forks() && cgroup.is_none() && !options.end_with_caller {
+            steps.push(Step::Meet { what: meet::RECORD });
+        }
         let net_devices = netdevices::build(&mut steps, &config.spec, &spaces)?;
         spaces.settle(&mut steps, &config.spec)?;
         let terminal = config.spec.process().as_ref().and_then(|process| process.terminal()).unwrap_or(false);
