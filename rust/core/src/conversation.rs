@@ -8,7 +8,9 @@ use nix::sys::socket::{recvmsg, sendmsg, ControlMessageOwned, MsgFlags, UnixAddr
 use pyrt_init::{kind, Message, MESSAGE_SIZE};
 
 use crate::error::{Context, Result};
-use crate::{interruption, sys};
+use crate::interruption::{self, PIECE};
+use crate::process::wait_readable;
+use crate::sys;
 
 /// The next message, with the descriptor that comes along; `None` when init has closed its end.
 pub fn receive(socket: BorrowedFd<'_>) -> Result<Option<(Message, Option<OwnedFd>)>> {
@@ -26,6 +28,15 @@ pub fn receive_from(socket: BorrowedFd<'_>) -> Result<Option<Received>> {
     let mut bytes = [0; MESSAGE_SIZE];
     let mut space = nix::cmsg_space!([RawFd; 1], UnixCredentials);
     let (length, fd, sender) = loop {
+        // Init may stand still for ever: frozen, stopped, traced, or in a mount that hangs.
+        match wait_readable(socket, Some(PIECE)) {
+            Ok(true) => {}
+            Ok(false) | Err(Errno::EINTR) => {
+                interruption::check("wait for init")?;
+                continue;
+            }
+            Err(errno) => return Err(errno).op("wait for init"),
+        }
         let mut parts = [IoSliceMut::new(&mut bytes)];
         match recvmsg::<UnixAddr>(socket.as_raw_fd(), &mut parts, Some(&mut space), MsgFlags::MSG_CMSG_CLOEXEC) {
             Ok(received) => {
@@ -39,8 +50,7 @@ pub fn receive_from(socket: BorrowedFd<'_>) -> Result<Option<Received>> {
                 }
                 break (received.bytes, fd, sender);
             }
-            // Init may stand still for ever: frozen, stopped, traced, or in a mount that hangs.
-            Err(Errno::EINTR) => interruption::check("wait for init")?,
+            Err(Errno::EINTR) => {}
             Err(Errno::ECONNRESET) => break (0, None, None),
             Err(errno) => return Err(errno).op("hear from init"),
         }

@@ -15,7 +15,7 @@ use nix::errno::Errno;
 use nix::poll::{poll, PollFd, PollFlags, PollTimeout};
 
 use crate::error::{Context, Error, Result};
-use crate::interruption;
+use crate::interruption::{self, PIECE};
 use crate::process::Waited;
 use crate::sys::{self, PerProcess};
 
@@ -62,8 +62,9 @@ fn until(pidfd: BorrowedFd<'_>, deadline: Instant, interrupted: impl Fn() -> Res
     loop {
         let mut fds: Vec<PollFd<'_>> = std::iter::once(pidfd).chain(guests.iter().map(|guest| guest.pidfd())).map(readable).collect();
         let left = deadline.saturating_duration_since(Instant::now());
-        match poll(&mut fds, PollTimeout::try_from(left.as_millis()).unwrap_or(PollTimeout::MAX)) {
+        match poll(&mut fds, PollTimeout::try_from(left.min(PIECE).as_millis()).unwrap_or(PollTimeout::MAX)) {
             Ok(0) if left.is_zero() => break,
+            Ok(0) => interrupted()?,
             Ok(_) => {}
             Err(Errno::EINTR) => interrupted()?,
             Err(errno) => return Err(errno).op(OPERATION),

@@ -17,9 +17,10 @@ use oci_spec::runtime::{Hook, Spec};
 use pyrt_init::Message;
 
 use crate::error::{quoted, Context, Error, Kind, Result};
+use crate::interruption::{self, PIECE};
 use crate::plan::HookStage;
+use crate::process;
 use crate::sys::{self, Ending};
-use crate::{interruption, process};
 
 /// Bytes of a failed hook's last words that an error repeats.
 const WORDS: u64 = 1024;
@@ -147,9 +148,8 @@ fn ended_within(pidfd: BorrowedFd<'_>, seconds: Option<i64>, operation: &str) ->
     let deadline = seconds.and_then(|seconds| Instant::now().checked_add(Duration::from_secs(seconds.unsigned_abs())));
     loop {
         let left = deadline.map(|at| at.saturating_duration_since(Instant::now()));
-        match process::wait_readable(pidfd, left) {
-            // A wait that poll(2) cannot hold in one piece is not over yet.
-            Ok(false) if left != Some(Duration::ZERO) => {}
+        match process::wait_readable(pidfd, Some(left.map_or(PIECE, |left| left.min(PIECE)))) {
+            Ok(false) if left != Some(Duration::ZERO) => interruption::check(operation)?,
             Err(Errno::EINTR) => interruption::check(operation)?,
             other => return other.op(operation),
         }
