@@ -5,6 +5,7 @@
 
 import time
 
+from pyrt import log
 from pyrt.exchange import UNBOUNDED, Bounds, Exchange
 from pyrt.stdio import PIPE, Stdio
 
@@ -95,6 +96,7 @@ class Communication:
         completed: CompletedProcess[Any] = CompletedProcess(
             args, returncode, *said, usage=usage, cause=cause, warnings=warnings, truncated=exchange.truncated, changes=changes
         )
+        log.debug("%s: return code %d, cause %s", args[0] if args else "the command", returncode, cause)
         if exchange.ended_by == "TIMEOUT" and self._timeout is not None:
             from pyrt.errors import ContainerTimeout
 

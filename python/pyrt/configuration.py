@@ -171,9 +171,10 @@ def configure(
     Raises TypeError for an unknown option, ValueError for options that do not go together, SpecError for a spec that is wrong.
     """
     if not options.keys() <= OPTIONS:
-        from pyrt.refusals import refusal
+        from pyrt.refusals import refusal, refused
 
-        raise refusal(function, options.keys() - OPTIONS)
+        if names := refused(options, OPTIONS):
+            raise refusal(function, names)
     configuration = Configuration(id)
     configuration.form = "engine" if options.get("init") is False else "library"
     configuration.pass_fds = options.get("pass_fds", ())
@@ -453,7 +454,7 @@ def _process(
         process["rlimits"] = rlimit_entries(rlimits)
     here, cwd = options.get("here"), options.get("cwd")
     if cwd is not None:
-        process["cwd"] = os.fspath(cwd)
+        process["cwd"] = os.fsdecode(cwd)
     elif here:
         process["cwd"] = os.getcwd()
     _environment(process, options, given, configuration.view is not None, home)

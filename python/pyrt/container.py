@@ -6,6 +6,9 @@ Python's types, the wait, and what a person reads.
 Neighbours: runtime.py creates and lists, ``_native`` has the mechanism.
 """
 
+import posix
+import sys
+
 from pyrt import _native
 from pyrt.errors import HostError, InvalidState
 
@@ -123,6 +126,7 @@ class Container:
         runtime-spec's lifecycle has it.
         """
         self._native.start(notify_socket)
+        say("container %s: started", self.id)
 
     def wait_ready(self) -> None:
         """Wait until one that was created with start and notify_socket has said READY=1, or has ended. Returns at once for others."""
@@ -165,6 +169,7 @@ class Container:
         from pyrt import signals
 
         self._native.kill(signals.number(signal), all)
+        say("container %s: sent signal %s", self.id, signal)
 
     def pause(self) -> None:
         """Freeze every process of it. Raises InvalidState unless it is created or running, HostError without a cgroup."""
@@ -269,7 +274,9 @@ class Container:
         also an unreadable one, and nothing happens where it does not exist. Raises InvalidState.
         """
         process = self._process
-        self.warnings += self._native.delete(force)
+        failures = self._native.delete(force)
+        self.warnings += failures
+        say("container %s: deleted", self.id, warnings=failures)
         if process is None:
             return
         try:
@@ -359,3 +366,13 @@ class Container:
         from pyrt.errors import ContainerTimeout
 
         return ContainerTimeout(self.id, 0.0 if timeout is None else timeout)
+
+
+def say(message: str, *args: object, warnings: "Sequence[str]" = ()) -> None:
+    """To pyrt.log, which is imported where somebody may listen: engines' verbs load as little as they can."""
+    if "logging" in sys.modules or b"PYRT_LOG" in posix.environ:
+        from pyrt import log
+
+        log.debug(message, *args)
+        for warning in warnings:
+            log.warning("%s", warning)

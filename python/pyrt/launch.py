@@ -8,6 +8,7 @@ import os
 import select
 import time
 
+from pyrt import log
 from pyrt.exchange import CHUNK
 from pyrt.ownership import Owned
 
@@ -67,6 +68,8 @@ class Launch(Owned):
         self.stdio = stdio
         self.filtered = plan.filtered
         self.warnings = plan.warnings
+        for warning in self.warnings:
+            log.warning("%s", warning)
         self.calls = None
         self._handlers = handlers
         self.handed = False
@@ -78,6 +81,7 @@ class Launch(Owned):
             self.process = plan.launch(stdio=stdio.inside, pass_fds=pass_fds)
             self._cgroup = self.process.cgroup
             self._own()
+            log.debug("launched process %d", self.process.pid)
             _running[self.process] = os.getpid()
         except BaseException:
             stdio.close()
@@ -232,6 +236,7 @@ class Launch(Owned):
     def kill(self) -> None:
         """End everything inside, and wait until it is empty."""
         self._check()
+        log.debug("killing process %d and all with it", self.process.pid)
         self.process.kill()
 
     def release(self) -> None:
@@ -242,9 +247,13 @@ class Launch(Owned):
             if self._cgroup is not None:
                 self._cgroup.remove()
             if self._hooks is not None:
-                self.warnings += self._hooks.poststop()
+                failures = self._hooks.poststop()
+                for failure in failures:
+                    log.warning("%s", failure)
+                self.warnings += failures
         finally:
             _running.pop(self.process, None)
+            log.debug("process %d is gone, and what was made for it", self.process.pid)
             self._cgroup = None
             if self.calls is not None:
                 self.calls.close()

@@ -5,7 +5,7 @@ Imported only to say so.
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
 _REASONS = {
     "preexec_fn": "Python code cannot run between the launch and the command",
@@ -18,6 +18,19 @@ _REASONS = {
     "startupinfo": "it is for Windows only",
     "creationflags": "it is for Windows only",
 }
+
+_ANYWAY = {
+    "preexec_fn": None,
+    "executable": None,
+    "close_fds": True,
+    "restore_signals": True,
+    "start_new_session": True,
+    "process_group": None,
+    "pipesize": -1,
+    "startupinfo": None,
+    "creationflags": 0,
+}
+"""What a container does without being asked: subprocess's callers may say it."""
 
 _REASONS_OF = {
     "run": {"bufsize": "it has no file objects"},
@@ -48,6 +61,12 @@ _REASONS_OF["aio.create_subprocess_exec"] = {
     **dict.fromkeys(("text", "encoding", "errors", "universal_newlines"), "its streams are of bytes, as asyncio's"),
 }
 """By the function that does not take them."""
+
+
+def refused(options: "Mapping[str, object]", known: "Iterable[str]") -> "set[str]":
+    """Names of options that are neither known nor said for what happens anyway."""
+    unknown = set(options) - set(known)
+    return {name for name in unknown if name not in _ANYWAY or options[name] is not _ANYWAY[name]}
 
 
 def refusal(function: str, names: "Iterable[str]") -> TypeError:

@@ -9,7 +9,7 @@ Neighbours: container.py is what comes out, spec.py builds configurations.
 import posix
 
 from pyrt import _native
-from pyrt.container import Container
+from pyrt.container import Container, say
 from pyrt.errors import NotFound, SpecError, from_os_error
 from pyrt.files import read_file
 
@@ -117,6 +117,7 @@ class Runtime:
         )
         container = Container(native, terminal=plan.terminal)
         container.warnings += plan.warnings
+        say("container %s: created", id, warnings=plan.warnings)
         return container
 
     def get(self, id: str) -> Container:

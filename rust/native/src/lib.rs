@@ -11,11 +11,15 @@ mod process;
 mod seccomp;
 mod signal;
 
+use std::sync::OnceLock;
+
+use pyo3::exceptions::PyImportError;
 use pyo3::prelude::*;
 
 /// `gil_used = false`: no state of ours depends on the GIL, so free-threaded interpreters keep it off.
 #[pymodule(gil_used = false)]
 fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    refuse_subinterpreters(module.py())?;
     pyrt_core::interruption::ask_by(errors::give_up);
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
     module.add("COMMIT", components::COMMIT)?;
@@ -47,4 +51,15 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(seccomp::seccomp_compile, module)?)?;
     module.add_function(wrap_pyfunction!(seccomp::seccomp_number, module)?)?;
     Ok(())
+}
+
+/// The classes below are one for the process, and would be shared by interpreters that must not share objects (PyO3 issue 576). Each interpreter
+/// has a `builtins` of its own, and keeps it for its life.
+fn refuse_subinterpreters(py: Python<'_>) -> PyResult<()> {
+    static BUILTINS: OnceLock<usize> = OnceLock::new();
+    let mine = py.import("builtins")?.as_ptr() as usize;
+    match *BUILTINS.get_or_init(|| mine) == mine {
+        true => Ok(()),
+        false => Err(PyImportError::new_err("pyrt cannot be used in a subinterpreter: use it in the main one, or in another process")),
+    }
 }
