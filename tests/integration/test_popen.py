@@ -266,8 +266,7 @@ def test_a_user_namespace_maps_the_ids_that_are_said(rootfs: Path) -> None:
     mapping: dict[Literal["uid", "gid"], list[tuple[int, int, int]]] = {"uid": [(0, 100000, 70000)]}
     done = pyrt.run(["cat", "/proc/self/uid_map"], rootfs=rootfs, user_namespace=mapping, overlay=False, stdout=pyrt.PIPE)
     assert done.stdout.split() == [b"0", b"100000", b"70000"]
-    with pytest.raises(pyrt.HostError, match="host view in another user namespace"):
-        pyrt.run(["true"], user_namespace=True)
+    assert pyrt.run(["true"], user_namespace=True).returncode == 0
 
 
 @pytest.mark.parametrize(
@@ -287,7 +286,7 @@ def test_a_user_namespace_maps_the_ids_that_are_said(rootfs: Path) -> None:
         ({"devices": ["null"]}, ValueError, "devices: 'null' is not an absolute path"),
         ({"devices": ["/etc/passwd"]}, ValueError, "devices: /etc/passwd is neither a character nor a block device"),
         ({"devices": ["/dev/no-such"]}, pyrt.Error, "look at device /dev/no-such: no such file or directory (ENOENT)"),
-        ({"user_namespace": 1}, TypeError, "user_namespace is int, neither a bool nor a mapping"),
+        ({"user_namespace": 1}, TypeError, "user_namespace is int, neither a bool nor 'subids' nor a mapping"),
         ({"user_namespace": {"uid": [(0, 1)]}}, ValueError, "user_namespace: uid (0, 1) is not (inside, outside, count)"),
     ],
 )
