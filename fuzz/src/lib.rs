@@ -70,6 +70,7 @@ fn hosts() -> [HostFacts; 2] {
         capabilities: CapabilitySet(capabilities),
         bounding: CapabilitySet(capabilities),
         hierarchies,
+        setgroups_denied: false,
         modules: SecurityModules { apparmor: true, selinux: false },
     };
     let all: &[&str] = &["cpu", "cpuset", "hugetlb", "io", "memory", "pids", "rdma"];

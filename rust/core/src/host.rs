@@ -8,7 +8,7 @@ use serde_json::{json, Value};
 
 use crate::assistant;
 use crate::cgroup::{Hierarchies, Mode};
-use crate::error::{Error, Result};
+use crate::error::{Context, Error, Result};
 use crate::id_maps;
 use crate::oci::CapabilitySet;
 use crate::rootless;
@@ -26,6 +26,8 @@ pub struct HostFacts {
     /// What the caller's bounding set holds.
     pub bounding: CapabilitySet,
     pub hierarchies: Hierarchies,
+    /// The caller's own user namespace denies setgroups(2), and so do those below it.
+    pub setgroups_denied: bool,
     pub modules: SecurityModules,
 }
 
@@ -42,6 +44,16 @@ impl SecurityModules {
             apparmor: std::fs::read("/sys/module/apparmor/parameters/enabled").is_ok_and(|said| said.starts_with(b"Y")),
             selinux: std::path::Path::new("/sys/fs/selinux/enforce").exists(),
         }
+    }
+}
+
+/// user_namespaces(7): said by whoever wrote a gid_map without CAP_SETGID. `process`: as /proc names it.
+pub fn setgroups_denied(process: &str) -> Result<bool> {
+    let path = format!("/proc/{process}/setgroups");
+    match std::fs::read(&path) {
+        // A kernel without user namespaces has nobody to deny it.
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound && process == "self" => Ok(false),
+        read => read.at("read", &path).map(|said| said.starts_with(b"deny")),
     }
 }
 
@@ -69,6 +81,7 @@ impl HostFacts {
             capabilities: CapabilitySet(sys::permitted_capabilities()),
             bounding: CapabilitySet(sys::bounding_capabilities()),
             hierarchies: hierarchies()?,
+            setgroups_denied: setgroups_denied("self")?,
             modules: SecurityModules::found(),
         })
     }

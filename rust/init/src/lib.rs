@@ -47,6 +47,14 @@ pub mod meet {
     pub const RECORD: u64 = 4;
 }
 
+/// `Step::Identity`: whether the user namespace denies setgroups(2) (user_namespaces(7)).
+pub mod setgroups {
+    pub const ALLOWED: u64 = 0;
+    pub const DENIED: u64 = 1;
+    /// Whoever made the namespace knows: without groups to set, a refusal is none.
+    pub const UNKNOWN: u64 = 2;
+}
+
 /// `Step::Mount`, `Step::Bind`: bits of `behaviour`.
 pub mod behaviour {
     /// The target may lie on procfs (one of the few files that runc also allows).

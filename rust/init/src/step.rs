@@ -127,8 +127,8 @@ steps! {
     45 Limit { resource: u64, soft: u64, hard: u64 }
     46 Umask { mask: u64 }
     47 NoNewPrivileges {}
-    /// User, groups and the five capability sets. `groups_denied`: the user namespace forbids setgroups(2).
-    48 Identity { uid: u64, gid: u64, groups: Words<'a>, groups_denied: u64, bounding: u64, effective: u64, permitted: u64, inheritable: u64, ambient: u64 }
+    /// User, groups and the five capability sets. `setgroups`: of the module of that name.
+    48 Identity { uid: u64, gid: u64, groups: Words<'a>, setgroups: u64, bounding: u64, effective: u64, permitted: u64, inheritable: u64, ambient: u64 }
     /// ioprio_set(2).
     54 IoPriority { class: u64, level: u64 }
     /// sched_setattr(2).

@@ -10,7 +10,7 @@ use super::{Container, Status};
 use crate::assistant::KINDS;
 use crate::cgroup::{Cgroup, UNIFIED};
 use crate::error::{Context, Error, Kind, Result};
-use crate::host::HostFacts;
+use crate::host::{setgroups_denied, HostFacts};
 use crate::launch::Entered;
 use crate::plan::{Form, Joined, LaunchPlan, Options, Overlay};
 use crate::process;
@@ -68,7 +68,7 @@ impl Container {
             namespaces: differing(pid)?,
             tasks: cgroup.as_ref().map_or(0, |group| group.paths().iter().filter(|(key, _)| key != UNIFIED).count()),
             unified: cgroup.as_ref().is_some_and(|group| group.unified().is_some()),
-            setgroups_denied: setgroups_denied(pid)?,
+            setgroups_denied: setgroups_denied(&pid.to_string())?,
         };
         let options = Options {
             bundle: PathBuf::from(&state.bundle),
@@ -90,12 +90,6 @@ impl Container {
         let plan = LaunchPlan::entering(config, options, joined, HostFacts::get()?)?;
         Ok((plan, Entered { process: pidfd, cgroup }))
     }
-}
-
-/// user_namespaces(7): said by whoever wrote a gid_map without CAP_SETGID.
-fn setgroups_denied(pid: i32) -> Result<bool> {
-    let path = format!("/proc/{pid}/setgroups");
-    std::fs::read(&path).at("read", &path).map(|said| said.starts_with(b"deny"))
 }
 
 /// CLONE_NEW* of the namespaces of a process that are not the caller's: the user namespace one is in already answers EINVAL.

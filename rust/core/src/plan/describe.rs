@@ -3,11 +3,11 @@
 use nix::errno::Errno;
 use nix::libc;
 use pyrt_init::behaviour::COPY_UP;
-use pyrt_init::{meet, Message, Step};
+use pyrt_init::{meet, setgroups, Message, Step};
 
 use super::builder::shown;
 use super::labels::KEY_LABEL;
-use super::process::rlimit_number;
+use super::process::{rlimit_number, GROUPS, SETGROUPS_DENIED};
 use super::{CommandPlan, HookStage, LaunchPlan};
 use crate::error::{words, Error, Kind};
 use crate::hooks;
@@ -32,6 +32,9 @@ impl LaunchPlan {
                 Error::system("load the seccomp filter", None, errno)
             }
             Step::Execute { .. } => refused_program(self.program(), errno),
+            Step::Identity { setgroups: setgroups::UNKNOWN, .. } if errno == Errno::EPERM && message.call as i64 == libc::SYS_setgroups => {
+                Error::spec(GROUPS, SETGROUPS_DENIED)
+            }
             Step::Mount { .. } | Step::Bind { .. } if errno == Errno::EPERM && message.call as i64 == libc::SYS_move_mount => {
                 let (operation, path) = words_of(&step);
                 Error::system(operation, path, errno).with_hint("a mount below /proc could hide what must be seen there")

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use nix::libc;
 use oci_spec::runtime::{LinuxIdMapping, LinuxNamespaceType, LinuxTimeOffset, Spec};
-use pyrt_init::{meet, Step, NO_FD};
+use pyrt_init::{meet, setgroups, Step, NO_FD};
 
 use super::builder::{text, Builder, Handed, Numbers};
 use crate::cgroup::{CgroupPlan, UNIFIED};
@@ -99,12 +99,28 @@ pub struct Namespaces {
     given: Vec<Given>,
     maps: Option<IdMaps>,
     mapped_root: (u64, u64),
-    setgroups_denied: bool,
+    /// Of `pyrt_init::setgroups`.
+    setgroups: u64,
+}
+
+fn denied(denied: bool) -> u64 {
+    if denied {
+        setgroups::DENIED
+    } else {
+        setgroups::ALLOWED
+    }
 }
 
 impl Namespaces {
     pub fn new(spec: &Spec, facts: &HostFacts) -> Result<Self> {
-        let mut spaces = Namespaces { entered: 0, new: 0, given: Vec::new(), maps: None, mapped_root: (0, 0), setgroups_denied: false };
+        let mut spaces = Namespaces {
+            entered: 0,
+            new: 0,
+            given: Vec::new(),
+            maps: None,
+            mapped_root: (0, 0),
+            setgroups: denied(facts.setgroups_denied),
+        };
         let Some(linux) = spec.linux() else { return Ok(spaces) };
         for (index, namespace) in linux.namespaces().iter().flatten().enumerate() {
             let flag = flag(namespace.typ());
@@ -112,6 +128,9 @@ impl Namespaces {
                 None => spaces.new |= flag,
                 Some(path) => spaces.given.push(Given { flag, path: path.clone(), at: format!("linux.namespaces[{index}].path") }),
             }
+        }
+        if spaces.given_user().is_some() {
+            spaces.setgroups = setgroups::UNKNOWN;
         }
         if spaces.new & CLONE_NEWTIME != 0 && !facts.exec_enters_time_namespace() {
             return Err(Error::host("create a time namespace", "an execve enters one since Linux 6.1"));
@@ -121,7 +140,7 @@ impl Namespaces {
             spaces.mapped_root = (first_id(uids), first_id(gids));
             let (uids, gids) =
                 (IdMap::new(uids, "linux.uidMappings", facts.uid, facts)?, IdMap::new(gids, "linux.gidMappings", facts.gid, facts)?);
-            spaces.setgroups_denied = gids.writer == Writer::Himself;
+            spaces.setgroups = denied(facts.setgroups_denied || gids.writer == Writer::Himself);
             spaces.maps = Some(IdMaps { uids, gids });
         }
         Ok(spaces)
@@ -129,7 +148,7 @@ impl Namespaces {
 
     /// Those of a container that exists, by CLONE_NEW* flags: the ones that are not the caller's.
     pub fn entered(flags: u64, setgroups_denied: bool) -> Self {
-        Namespaces { entered: flags, new: 0, given: Vec::new(), maps: None, mapped_root: (0, 0), setgroups_denied }
+        Namespaces { entered: flags, new: 0, given: Vec::new(), maps: None, mapped_root: (0, 0), setgroups: denied(setgroups_denied) }
     }
 
     pub fn new_pid(&self) -> bool {
@@ -186,8 +205,9 @@ impl Namespaces {
         self.new_user() || self.gives(libc::CLONE_NEWUSER as u64)
     }
 
-    pub fn setgroups_denied(&self) -> bool {
-        self.setgroups_denied
+    /// Of `pyrt_init::setgroups`.
+    pub fn setgroups(&self) -> u64 {
+        self.setgroups
     }
 
     /// Path B: a child that shares the caller's memory must never be seen from inside something that exists already.

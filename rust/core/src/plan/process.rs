@@ -2,7 +2,7 @@
 
 use nix::libc;
 use oci_spec::runtime::{PosixRlimitType, Process, Spec};
-use pyrt_init::{Step, NO_FD};
+use pyrt_init::{setgroups, Step, NO_FD};
 
 use super::builder::{text, variables, Builder, Handed, Numbers, Strings};
 use super::hooks;
@@ -16,6 +16,10 @@ use crate::seccomp::Answerer;
 
 /// Where a name is looked for when process.env has no PATH; runc's and crun's own default.
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// Where config.json has the groups, and why they cannot be had.
+pub const GROUPS: &str = "process.user.additionalGids";
+pub const SETGROUPS_DENIED: &str = "groups cannot be set: the user namespace denies setgroups(2)";
 
 /// linux/resource.h, in the order of the spec's names.
 pub fn rlimit_number(kind: PosixRlimitType) -> u64 {
@@ -127,10 +131,13 @@ fn identity(
     loads_filter: bool,
 ) -> Result<Sets> {
     let user = process.user();
-    if spaces.setgroups_denied() && user.additional_gids().iter().flatten().any(|gid| *gid != user.gid()) {
+    if spaces.setgroups() == setgroups::DENIED && user.additional_gids().iter().flatten().any(|gid| *gid != user.gid()) {
         return Err(Error::spec(
-            "process.user.additionalGids",
-            "groups cannot be set in a user namespace of the caller's own id alone: it needs ranges of /etc/subgid",
+            GROUPS,
+            match spaces.new_user() {
+                true => "groups cannot be set in a user namespace of the caller's own id alone: it needs ranges of /etc/subgid",
+                false => SETGROUPS_DENIED,
+            },
         ));
     }
     let groups: Numbers = user.additional_gids().iter().flatten().map(|gid| u64::from(*gid)).collect();
@@ -158,7 +165,7 @@ fn identity(
         uid: u64::from(user.uid()),
         gid: u64::from(user.gid()),
         groups: groups.words(),
-        groups_denied: u64::from(spaces.setgroups_denied()),
+        setgroups: spaces.setgroups(),
         bounding,
         effective,
         permitted: permitted | if loads_filter { seccomp::kept_capability(held) } else { 0 },

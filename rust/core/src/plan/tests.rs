@@ -25,6 +25,7 @@ fn facts() -> HostFacts {
             &[("/sys/fs/cgroup/memory", &["memory"]), ("/sys/fs/cgroup/pids", &["pids"])],
             false,
         ),
+        setgroups_denied: false,
         modules: SecurityModules::default(),
     }
 }

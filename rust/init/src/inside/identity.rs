@@ -2,9 +2,9 @@
 
 use core::ffi::CStr;
 
-use linux_raw_sys::errno::EINVAL;
+use linux_raw_sys::errno::{EINVAL, EPERM};
 use linux_raw_sys::general::{__NR_setgroups, CAP_KILL, CAP_LAST_CAP, O_WRONLY, RESOLVE_BENEATH, RESOLVE_NO_MAGICLINKS, RESOLVE_NO_XDEV};
-use pyrt_init::Words;
+use pyrt_init::{setgroups, Words};
 
 use crate::sys::{self, refused, Capabilities, Result};
 use crate::Init;
@@ -41,8 +41,8 @@ pub struct User<'a> {
     pub uid: u64,
     pub gid: u64,
     pub groups: Words<'a>,
-    /// The user namespace forbids setgroups(2).
-    pub groups_denied: bool,
+    /// Of `pyrt_init::setgroups`.
+    pub setgroups: u64,
 }
 
 pub struct Sets {
@@ -59,8 +59,9 @@ pub fn become_user(user: User<'_>, sets: Sets) -> Result<()> {
             sys::bounding_drop(capability)?;
         }
     }
-    if !user.groups_denied {
-        set_groups(user.groups)?;
+    match set_groups(&user) {
+        Err(failure) if failure.errno == EPERM as i32 && user.setgroups == setgroups::UNKNOWN && user.groups.iter().next().is_none() => {}
+        other => other?,
     }
     sys::setresgid(user.gid)?;
     sys::keep_capabilities(true)?;
@@ -72,10 +73,22 @@ pub fn become_user(user: User<'_>, sets: Sets) -> Result<()> {
     sys::not_dumpable()
 }
 
-fn set_groups(groups: Words<'_>) -> Result<()> {
+/// Before a user namespace is joined that may deny setgroups(2): what groups the caller has are not for those inside.
+pub fn drop_groups() -> Result<()> {
+    match sys::setgroups(&[]) {
+        // Without the right to, they are the caller's alone to have.
+        Err(failure) if failure.errno == EPERM as i32 => Ok(()),
+        other => other,
+    }
+}
+
+fn set_groups(user: &User<'_>) -> Result<()> {
+    if user.setgroups == setgroups::DENIED {
+        return Ok(());
+    }
     let mut list = [0u32; GROUPS_MAX];
     let mut count = 0;
-    for group in groups.iter() {
+    for group in user.groups.iter() {
         match list.get_mut(count) {
             Some(slot) => *slot = group as u32,
             None => return refused(__NR_setgroups, EINVAL),

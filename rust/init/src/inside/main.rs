@@ -158,9 +158,9 @@ impl Init {
             Step::Keyring { name } => keyring::join(name),
             Step::Umask { mask } => sys::umask(mask),
             Step::NoNewPrivileges {} => sys::no_new_privileges(),
-            Step::Identity { uid, gid, groups, groups_denied, bounding, effective, permitted, inheritable, ambient } => {
+            Step::Identity { uid, gid, groups, setgroups, bounding, effective, permitted, inheritable, ambient } => {
                 let thread = sys::Capabilities { effective, permitted, inheritable };
-                let user = identity::User { uid, gid, groups, groups_denied: groups_denied != 0 };
+                let user = identity::User { uid, gid, groups, setgroups };
                 identity::become_user(user, identity::Sets { bounding, thread, ambient })
             }
             Step::Directory { path } => program::directory(path),

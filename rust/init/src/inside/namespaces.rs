@@ -29,6 +29,7 @@ pub fn join(init: &Init, pairs: Words<'_>) -> Result<()> {
         }
     }
     if let Some((fd, flag)) = user.and_then(|index| each().nth(index)) {
+        identity::drop_groups()?;
         sys::setns(init.fd(fd), flag)?;
         for (_, (fd, flag)) in each().enumerate().filter(|(index, _)| left & 1 << index != 0) {
             sys::setns(init.fd(fd), flag)?;
@@ -40,8 +41,12 @@ pub fn join(init: &Init, pairs: Words<'_>) -> Result<()> {
 
 /// Enters namespaces of a process that has them already. In its user namespace, if that is among them, init is root from here on.
 pub fn enter(target: i32, flags: u64) -> Result<()> {
+    let user = flags & u64::from(CLONE_NEWUSER) != 0;
+    if user {
+        identity::drop_groups()?;
+    }
     sys::setns(target, flags)?;
-    if flags & u64::from(CLONE_NEWUSER) != 0 {
+    if user {
         identity::become_root_of_namespace()?;
     }
     Ok(())
