@@ -223,6 +223,11 @@ def test_the_callers_sigkill_ends_everything_inside(ordinary: Ordinary) -> None:
             "map the ids of /usr; it needs CAP_SYS_ADMIN over its file system, which the caller lacks",
         ),
         (
+            "dict(mounts=[pyrt.Mount('/mnt', source='/dev', options=['bind'])])",
+            "bind mount /dev on /mnt: invalid argument (EINVAL); what is mounted below the source cannot be left out in a user namespace: "
+            "rbind takes it along",
+        ),
+        (
             "dict(user_namespace=False)",
             "create namespaces: operation not permitted (EPERM); run as root, or in a user namespace of its own "
             "(`pyrt spec --rootless` asks for one)",

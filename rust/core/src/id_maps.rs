@@ -27,9 +27,9 @@ pub fn write(maps: &IdMaps, pid: i32) -> Result<()> {
 fn one(map: &IdMap, pid: i32, name: &str, helper: &str, ranges: &str) -> Result<()> {
     match map.writer {
         Writer::Privileged | Writer::Himself => put(pid, name, &map.lines),
-        Writer::Helper => help(map, pid, name, helper).map_err(|error| match error.hint.clone() {
-            Some(said) => error.with_hint(format!("{said}; {ranges} gives the ranges that may be mapped")),
-            None => error,
+        Writer::Helper => help(map, pid, name, helper).map_err(|error| match (error.kind, error.hint.clone()) {
+            (Kind::System, Some(said)) => error.with_hint(format!("{said}; {ranges} gives the ranges that may be mapped")),
+            _ => error,
         }),
     }
 }

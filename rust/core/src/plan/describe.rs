@@ -2,8 +2,8 @@
 
 use nix::errno::Errno;
 use nix::libc;
-use pyrt_init::behaviour::COPY_UP;
-use pyrt_init::{meet, setgroups, Message, Step};
+use pyrt_init::behaviour::{COPY_UP, RECURSIVE};
+use pyrt_init::{meet, setgroups, Message, Step, NO_FD};
 
 use super::builder::shown;
 use super::labels::KEY_LABEL;
@@ -38,6 +38,13 @@ impl LaunchPlan {
             Step::Mount { .. } | Step::Bind { .. } if errno == Errno::EPERM && message.call as i64 == libc::SYS_move_mount => {
                 let (operation, path) = words_of(&step);
                 Error::system(operation, path, errno).with_hint("a mount below /proc could hide what must be seen there")
+            }
+            Step::Bind { fd: NO_FD, behaviour, .. }
+                if errno == Errno::EINVAL && behaviour & RECURSIVE == 0 && message.call as i64 == libc::SYS_open_tree =>
+            {
+                let (operation, path) = words_of(&step);
+                let hint = "what is mounted below the source cannot be left out in a user namespace: rbind takes it along";
+                Error::system(operation, path, errno).with_hint(hint)
             }
             Step::Mount { target, behaviour, .. } if behaviour & COPY_UP != 0 && !MOUNTING.contains(&(message.call as i64)) => {
                 Error::system("copy up into the tmpfs on", shown(target), errno)
