@@ -10,7 +10,7 @@ import posix
 import sys
 
 from pyrt import _native
-from pyrt.errors import HostError, InvalidState
+from pyrt.errors import Error, HostError, InvalidState
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -336,7 +336,11 @@ class Container:
         if status is None:
             raise self._timed_out(timeout)
         self._exit_status = status
-        self._native.record_exit(status)
+        try:
+            self._native.record_exit(status)
+        except Error as error:
+            # That there is no room for it, for others to read, is no reason to withhold it.
+            self.warnings.append(str(error))
         return status
 
     def _wait_as_stranger(self, timeout: float | None) -> int | None:

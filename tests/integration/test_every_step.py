@@ -6,6 +6,7 @@ Neighbours: test_nothing_stays.py (kills at random times), test_state_damage.py 
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -22,7 +23,7 @@ from pyrt.errors import StateUnreadable
 # The child that is forked has one thread; that pytest may have more is Python's concern.
 pytestmark = pytest.mark.filterwarnings("ignore:This process .* is multi-threaded, use of fork:DeprecationWarning")
 
-ID = "every-step"
+ID = f"every-step-{os.getpid()}"
 MOST = 1000
 """More steps than any verb has: a sweep that never ends is a defect of its own."""
 Stepped = Callable[[Callable[[], object], int | None], Outcome]

@@ -19,6 +19,8 @@ from helpers.bundles import Bundle
 from helpers.commands import Command
 from helpers.waiting import SOON, runs, until
 
+ID = f"waits-{os.getpid()}"
+
 # A deletion in a process that has a child in the container's pid namespace
 
 GUEST = """
@@ -34,7 +36,7 @@ def test_a_container_is_deleted_whose_pid_namespace_has_children_of_the_deleter(
     """The kernel keeps PID 1 until they are reaped (pid_namespaces(7)), and nobody waits for them."""
     marker = callers.new_marker()
     bundle.args("sleep", "1000")
-    with callers.start(GUEST, marker, root_dir, "waits-guest", bundle.path, bundle.rootfs) as caller:
+    with callers.start(GUEST, marker, root_dir, ID, bundle.path, bundle.rootfs) as caller:
         assert said(caller) == "deleted [-9, -9]\n"
 
 
@@ -53,7 +55,7 @@ STANDING = """
 import signal
 signal.signal(signal.SIGINT, signal.default_int_handler)
 try:
-    pyrt.Runtime(root=sys.argv[1]).create("standing", bundle=sys.argv[2])
+    pyrt.Runtime(root=sys.argv[1]).create(sys.argv[3], bundle=sys.argv[2])
 except KeyboardInterrupt:
     print("interrupted", pyrt.Runtime(root=sys.argv[1]).list(), flush=True)
 """
@@ -64,7 +66,7 @@ def test_ctrl_c_ends_a_create_whose_init_stands_still(root_dir: Path, bundle: Bu
     marker = callers.new_marker()
     bundle.spec["hooks"] = {"createContainer": [{"path": "/bin/sh", "args": ["sh", "-c", "sleep 1000; true", marker]}]}
     bundle.write()
-    with callers.start(STANDING, "none", root_dir, bundle.path) as caller:
+    with callers.start(STANDING, "none", root_dir, bundle.path, ID) as caller:
         until(lambda: bool(callers.marked(marker)), "the hook runs")
         caller.send_signal(signal.SIGINT)
         assert said(caller) == "interrupted []\n"
@@ -75,7 +77,7 @@ def test_ctrl_c_ends_a_hook_of_the_caller_s_namespaces(root_dir: Path, bundle: B
     marker = callers.new_marker()
     bundle.spec["hooks"] = {"createRuntime": [{"path": "/bin/sh", "args": ["sh", "-c", "sleep 1000; true", marker]}]}
     bundle.write()
-    with callers.start(STANDING, "none", root_dir, bundle.path) as caller:
+    with callers.start(STANDING, "none", root_dir, bundle.path, ID) as caller:
         until(lambda: bool(callers.marked(marker)), "the hook runs")
         # To the caller alone, not to its process group as a terminal does.
         caller.send_signal(signal.SIGINT)

@@ -20,7 +20,7 @@ use std::io::{ErrorKind, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg, OFlag};
@@ -37,6 +37,9 @@ const ID_LIMIT: usize = 200;
 const STATE_SIZE_LIMIT: u64 = 2 * SIZE_LIMIT as u64;
 const DAMAGED: &str = "delete --force removes it";
 const BY_HAND: &str = "kill what is left in its cgroups, then remove them and this directory by hand";
+/// Pauses between two looks at a lock grow from the first to the last.
+const FIRST_PAUSE: Duration = Duration::from_millis(1);
+const LAST_PAUSE: Duration = Duration::from_millis(20);
 const INIT: &str = "init";
 const EXIT: &str = "exit";
 const MADE: &str = "made";
@@ -193,6 +196,40 @@ impl Directory {
                 return Ok(Lock(lock));
             }
         }
+    }
+
+    /// Wait for the lock, but not longer than `patience`. Errors: `NotFound`, ETIMEDOUT with the process that holds it, and `interrupted`'s.
+    pub fn lock_within<E: From<Error>>(
+        &self,
+        patience: Duration,
+        mut interrupted: impl FnMut() -> std::result::Result<(), E>,
+    ) -> std::result::Result<Lock, E> {
+        let (deadline, mut pause) = (Instant::now() + patience, FIRST_PAUSE);
+        loop {
+            if let Some(lock) = self.try_lock()? {
+                return Ok(lock);
+            }
+            if Instant::now() >= deadline {
+                let error = Error::system("lock", self.path.to_string_lossy().into_owned(), Errno::ETIMEDOUT);
+                return Err(error.with_hint(format!("{} holds it: end that first", self.holder())).into());
+            }
+            // flock(2) knows no time, and nothing tells of its end.
+            std::thread::sleep(pause);
+            pause = (pause * 2).min(LAST_PAUSE);
+            interrupted()?;
+        }
+    }
+
+    /// Who has the lock: /proc/locks names the process that took it, by the directory's inode.
+    fn holder(&self) -> String {
+        let inode = self.metadata().map(|found| format!(":{}", found.ino())).unwrap_or_default();
+        let locks = fs::read_to_string("/proc/locks").unwrap_or_default();
+        let holds = |line: &str| {
+            let fields: Vec<&str> = line.split_whitespace().collect();
+            let [_, "FLOCK", _, _, pid, file, ..] = fields[..] else { return None };
+            file.ends_with(&inode).then(|| format!("process {pid}"))
+        };
+        locks.lines().find_map(holds).unwrap_or_else(|| "another process".to_owned())
     }
 
     /// Take the lock; `None` where another holds it. Errors: `NotFound`.

@@ -39,6 +39,8 @@ pub use directory::{default_root, ids, Directory, Lock};
 pub use exec::ExecOptions;
 pub use state::{Init, OciState, ShownState, State, Status};
 
+/// How long `delete --force` waits for whoever creates or starts a container in which nothing is left: poststop hooks may run there.
+const LOCK_PATIENCE: Duration = Duration::from_secs(60);
 const SIGKILL: i32 = Signal::SIGKILL as i32;
 
 /// A handle; it ends nothing when it is dropped.
@@ -274,7 +276,7 @@ impl Container {
                             Err(error) if error.kind == Kind::NotFound => return Ok(self.let_go()?),
                             ended => ended?,
                         }
-                        match self.directory.lock(|| interrupted().map_err(Stopped::Interrupted)) {
+                        match self.directory.lock_within(LOCK_PATIENCE, || interrupted().map_err(Stopped::Interrupted)) {
                             Ok(lock) => lock,
                             Err(Stopped::Failed(error)) if error.kind == Kind::NotFound => return Ok(self.let_go()?),
                             Err(Stopped::Failed(error)) => return Err(error.into()),
@@ -301,7 +303,8 @@ impl Container {
 
     fn delete_locked(&self, lock: &Lock, force: bool) -> Result<Vec<String>> {
         let state = match self.locked_state(lock) {
-            Err(error) if force && error.kind == Kind::StateUnreadable => None,
+            // Whatever the reason.
+            Err(error) if force && error.kind != Kind::NotFound => None,
             read => Some(read?),
         };
         if let (Some(state), false) = (&state, force) {
@@ -413,10 +416,11 @@ impl Container {
         }
     }
 
+    /// `None` for a state that cannot be read, whatever the reason.
     fn read_readable(&self) -> Result<Option<State>> {
         match self.directory.read() {
-            Err(error) if error.kind == Kind::StateUnreadable => Ok(None),
-            read => read.map(Some),
+            Err(error) if error.kind == Kind::NotFound => Err(error),
+            read => Ok(read.ok()),
         }
     }
 
