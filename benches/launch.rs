@@ -21,6 +21,7 @@ fn plan(bundle: &Bundle, form: Form, overlay: Overlay) -> Result<LaunchPlan> {
         view: None,
         seccomp: None,
         cgroup: Some(format!("/pyrt/bench-{}", std::process::id())),
+        systemd: None,
         pivot: true,
         new_keyring: true,
         preserve_fds: 0,

@@ -17,6 +17,7 @@ fn options(form: Form) -> Options {
         view: None,
         seccomp: None,
         cgroup: Some("/pyrt/bench".into()),
+        systemd: None,
         pivot: true,
         new_keyring: true,
         preserve_fds: 0,

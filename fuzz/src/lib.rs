@@ -26,6 +26,7 @@ pub fn plan(data: &[u8]) {
                 view: None,
                 seccomp: None,
                 cgroup: Some("/pyrt-fuzzed".to_owned()),
+                systemd: None,
                 pivot: true,
                 new_keyring: true,
                 preserve_fds: 1,

@@ -64,6 +64,7 @@ def plan(
     seccomp: SeccompProfile | None = None,
     cgroup_default: str | None = None,
     cgroups: bool = True,
+    cgroup_manager: Literal["cgroupfs", "systemd"] = "cgroupfs",
     pivot: bool = True,
     new_keyring: bool = True,
     preserve_fds: int = 0,
@@ -78,8 +79,8 @@ def plan(
     bundle is the absolute directory that relative paths start from. form "engine": init becomes the process; "library": it
     stays as PID 1 above it. overlay "discard" puts a throw-away tmpfs of overlay_size bytes over the rootfs, "keep" uses
     upper/ and work/ below overlay_dir. view replaces the rootfs, seccomp config.json's linux.seccomp. cgroup_default is the cgroup path
-    where config.json gives none; cgroups=False joins none. new_keyring=False keeps the caller's session keyring.
-    preserve_fds: how many descriptors the program keeps. env: appended to process.env. waits_for_start: init
+    where config.json gives none; cgroups=False joins none. cgroup_manager "systemd": systemd is asked what the plan has to know of it,
+    and the launch has it make the cgroup. new_keyring=False keeps the caller's session keyring. preserve_fds: how many descriptors the program keeps. env: appended to process.env. waits_for_start: init
     waits for `start` before it executes the program. end_with_caller: everything inside ends when the calling process does (form
     "library"). keep_changes: `Process.layer` has what it changes. awaits_command:
     launched, it waits for `Process.hand_out`; process.args, env and cwd are not used. Raises SpecError (with the JSON path) and HostError.

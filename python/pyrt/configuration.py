@@ -26,6 +26,7 @@ OPTIONS = frozenset(
         "bundle",
         "capabilities",
         "cgroup",
+        "cgroup_manager",
         "cpu_time",
         "cpu_weight",
         "cpus",
@@ -89,7 +90,7 @@ class Configuration:
         "awaits_command",
         "bundle",
         "bounds",
-        "cgroup",
+        "cgroup_manager",
         "config",
         "form",
         "handlers",
@@ -114,10 +115,10 @@ class Configuration:
     seccomp: "_native.SeccompProfile | None"
     handlers: "Mapping[str, Callable[[SystemCall], Answer]] | None"
     pass_fds: "Sequence[int]"
+    cgroup_manager: "Literal['cgroupfs', 'systemd']"
 
     def __init__(self, id: str | None) -> None:
         self.id = id or f"run-{os.getpid()}-{os.urandom(8).hex()}"
-        self.cgroup = f"/pyrt-{self.id}"
         self.bundle = "/"
         self.overlay_dir = None
         self.bounds: Bounds = UNBOUNDED
@@ -144,7 +145,7 @@ class Configuration:
             overlay_size=self.overlay_size,
             view=self.view,
             seccomp=self.seccomp,
-            cgroup_default=self.cgroup,
+            cgroup_manager=self.cgroup_manager,
             preserve_fds=len(self.pass_fds),
             end_with_caller=True,
             keep_changes=self.keep_changes,
@@ -221,8 +222,9 @@ def _apply(configuration: Configuration, args: "Sequence[str] | None", options: 
         configuration.view = _view(config, configuration.host_view, options.get("here"))
     _process(configuration, args, options, given, root, terminal)
     _seccomp(configuration, options, given)
+    configuration.cgroup_manager = options.get("cgroup_manager") or "cgroupfs"
     if (cgroup := options.get("cgroup")) is not None:
-        linux["cgroupsPath"] = f"{_cgroup_path(cgroup)}/{configuration.id}"
+        linux["cgroupsPath"] = _cgroups_path(cgroup, configuration)
     if options.get("devices"):
         from pyrt.devices import add_devices
 
@@ -503,11 +505,15 @@ def _environment(process: "dict[str, Any]", options: "ContainerOptions", given: 
     process["env"] = [f"{name}={value}" for name, value in entries.items()]
 
 
-def _cgroup_path(cgroup: "Any") -> str:
-    """The path, below each hierarchy's root, of the cgroup in which the container's own is made."""
+def _cgroups_path(cgroup: "Any", configuration: Configuration) -> str:
+    """`linux.cgroupsPath` of a container whose cgroup is made below this one: a path below each hierarchy's root, for systemd a slice."""
     from pyrt.cgroups import Cgroup, below_root
 
+    if configuration.cgroup_manager == "systemd":
+        if isinstance(cgroup, Cgroup):
+            raise ValueError("cgroup= is a slice, such as 'machine.slice', where systemd makes the container's cgroup")
+        return f"{os.fspath(cgroup)}:pyrt:{configuration.id}"
     if isinstance(cgroup, Cgroup):
         cgroup.processes()  # raises where it is closed
-        return cgroup.path
-    return below_root(os.fspath(cgroup))
+        return f"{cgroup.path}/{configuration.id}"
+    return f"{below_root(os.fspath(cgroup))}/{configuration.id}"

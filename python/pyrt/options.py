@@ -71,6 +71,7 @@ class ContainerOptions(TypedDict, total=False):
     cpuset: str | Iterable[int] | None
     pids: int | None
     cgroup: Cgroup | StrPath | None
+    cgroup_manager: Literal["cgroupfs", "systemd"] | None
     cpu_time: float | None
     max_output: int | str | None
     max_output_action: Literal["truncate", "kill"]

@@ -157,8 +157,9 @@ def run(  # noqa: F811 - the overloads are above
     tmpfs (paths, or {path: size}).
 
     Limits: memory, memory_swap, cpus, cpu_weight, io_weight, cpuset, pids as `Limits` has them; cgroup: the one below which the
-    container's own is made. cpu_time: seconds of processor time of everything inside, after which it is ended. max_output (bytes, "1M"):
-    so much of each stream is kept, and the rest read and dropped (`truncated`); max_output_action="kill" ends it then.
+    container's own is made. cgroup_manager="systemd": systemd makes it, as a scope, and cgroup is a slice. cpu_time: seconds of processor
+    time of everything inside, after which it is ended. max_output (bytes, "1M"): so much of each stream is kept, and the rest read and
+    dropped (`truncated`); max_output_action="kill" ends it then.
 
     Devices and namespaces: devices (the host's, "/dev/fuse" or "/dev/fuse:/dev/inside"); network ("none", "host", or Namespaces);
     hostname; namespaces (Namespaces to join, or {"ipc": "host", "net": PATH, "time": "new"}); user_namespace (True: a new one, ids keep

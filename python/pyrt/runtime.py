@@ -72,15 +72,17 @@ class Runtime:
         start: execute the program at once, without waiting for ``start``. attached: the caller holds the terminal, by
         ``Container.foreground``. stdio: descriptors that become 0, 1, 2. console_socket: a connected Unix socket that gets the terminal.
         pivot: False for a root that pivot_root(2) refuses (an initramfs). new_keyring: False to keep the caller's session keyring
-        (session-keyring(7)). cgroups: False to join none. notify_socket: $NOTIFY_SOCKET of a
-        service manager (sd_notify(3)): the container gets a socket of its own as its $NOTIFY_SOCKET, whose READY=1 ``start`` waits for.
+        (session-keyring(7)). cgroups: False to join none; cgroup_manager="systemd" has systemd make the cgroup, a scope, and then
+        linux.cgroupsPath is "slice:prefix:name". notify_socket: $NOTIFY_SOCKET of a service manager (sd_notify(3)): the container gets a
+        socket of its own as its $NOTIFY_SOCKET, whose READY=1 ``start`` waits for.
 
         On failure nothing is left. Raises SpecError, AlreadyExists, HostError, PermissionDenied, MissingExecutable, Error.
         """
         _native.Container(self._root, id)  # refuses what is no id, before anything is read
         pass_fds = options.get("pass_fds", ())
-        if args is None and "bundle" in options and options.keys() <= {"bundle", "pass_fds"}:
+        if args is None and "bundle" in options and options.keys() <= {"bundle", "cgroup_manager", "pass_fds"}:
             source = _from_bundle(options["bundle"] or ".", config)
+            source.cgroup_manager = options.get("cgroup_manager") or "cgroupfs"
         else:
             source = _from_options(id, args, options, terminal=console_socket is not None or attached)
         if notify_socket is not None:
@@ -97,8 +99,8 @@ class Runtime:
             overlay_dir=source.overlay_dir,
             overlay_size=source.overlay_size,
             view=source.view,
-            cgroup_default=f"/pyrt-{id}",
             cgroups=cgroups,
+            cgroup_manager=source.cgroup_manager,
             pivot=pivot,
             new_keyring=new_keyring,
             preserve_fds=len(pass_fds),
@@ -135,7 +137,7 @@ class Runtime:
 class _Source:
     """What a container is made of, as ``_native.plan`` takes it."""
 
-    __slots__ = ("bundle", "config", "overlay", "overlay_dir", "overlay_size", "view")
+    __slots__ = ("bundle", "cgroup_manager", "config", "overlay", "overlay_dir", "overlay_size", "view")
 
     def __init__(self, config: bytes, bundle: str) -> None:
         self.config = config
@@ -143,6 +145,7 @@ class _Source:
         self.overlay: Literal["off", "discard", "keep"] = "off"
         self.overlay_dir: str | None = None
         self.overlay_size: int | None = None
+        self.cgroup_manager: Literal["cgroupfs", "systemd"] = "cgroupfs"
         self.view: _native.View | None = None
 
 
@@ -166,7 +169,7 @@ def _from_options(id: str, args: "Sequence[str] | None", options: "ContainerOpti
     made = configure(args, options, id=id, terminal=terminal, function="Runtime.create")
     source = _Source(_native.json_dumps(made.config).encode(), made.bundle)
     source.overlay, source.overlay_dir, source.overlay_size = made.overlay, made.overlay_dir, made.overlay_size
-    source.view = made.view
+    source.cgroup_manager, source.view = made.cgroup_manager, made.view
     return source
 
 

@@ -41,8 +41,10 @@ class Result:
 class Command:
     """`command("run", "--bundle", bundle.path, "id")` runs pyrt with this state directory and waits for it."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, prefix: Sequence[str] = ()) -> None:
+        """prefix: words before the command's, of a program that executes it."""
         self.root = root
+        self.prefix = prefix
 
     def __call__(
         self,
@@ -83,6 +85,6 @@ class Command:
         global_options: Sequence[str] = (),
     ) -> subprocess.Popen[str]:
         """The same without waiting: the caller ends and waits for what is returned."""
-        line = [str(PYRT), "--root", str(self.root), *global_options, *(os.fspath(argument) for argument in arguments)]
+        line = [*self.prefix, str(PYRT), "--root", str(self.root), *global_options, *(os.fspath(argument) for argument in arguments)]
         environment = {**os.environ, **(env or {})}
         return subprocess.Popen(line, stdin=stdin, stdout=stdout, stderr=stderr, cwd=cwd, env=environment, pass_fds=pass_fds, text=True)

@@ -22,7 +22,8 @@ CONTROLLERS = ("cpu", "cpuset", "io", "memory", "pids")
 NAMESPACES = ("cgroup", "ipc", "mnt", "net", "pid", "time", "user", "uts")
 ENGINES = ("podman", "containerd", "dockerd", "conmon", "slurmctld", "slurmd", "srun", "munged", "crictl")
 TOOLS = ("newuidmap", "useradd", "setpriv", "bwrap", "unshare", "nsenter", "losetup", "mkfs.ext4", "strace", "ps", "ip", "apparmor_parser")
-PROGRAMS = ("crun", "debootstrap", "runc", *TOOLS, *ENGINES)
+BUS = ("dbus-daemon", "busctl")
+PROGRAMS = ("crun", "debootstrap", "runc", *TOOLS, *BUS, *ENGINES)
 KERNELS = ((6, 1), (6, 5), (6, 6), (6, 15))
 """Versions that brought something which pyrt uses where it can: offsets of time namespaces, idmapped tmpfs, user attributes of a tmpfs,
 PIDFD_GET_INFO."""
@@ -129,6 +130,8 @@ FACTS: dict[str, Callable[[], bool]] = {
     "no SELinux": lambda: not Path("/sys/fs/selinux/enforce").exists(),
     "veth": veth_works,
     "loop device": Path("/dev/loop-control").exists,
+    "no systemd": lambda: not Path("/run/systemd/private").exists(),
+    "virtual machine": Path("/run/pyrt-vm").exists,
     "cgroup2": lambda: cgroup_mounts().cgroup2 is not None,
     "cgroup v1": lambda: bool(cgroup_mounts().v1),
     "pure cgroup v2": lambda: cgroup_mounts().mode == "v2",

@@ -18,6 +18,7 @@ import pytest
 import pyrt
 from helpers.bundles import Bundle
 from helpers.commands import PYRT, Command
+from helpers.hosts import requires
 
 ENGINE_VERBS = ("create", "run", "start", "state", "kill", "delete", "list", "pause", "resume", "spec")
 
@@ -253,11 +254,13 @@ def test_spec_rootless_is_for_a_user_namespace(command: Command, tmp_path: Path)
     assert (linux["uidMappings"][0]["containerID"], linux["gidMappings"][0]["containerID"]) == (0, 0)
 
 
+@requires("no systemd")
 @pytest.mark.parametrize("option", [["--systemd-cgroup"], ["--cgroup-manager", "systemd"], ["--cgroup-manager=systemd"]], ids=" ".join)
-def test_systemd_s_cgroups_are_refused_by_name(command: Command, bundle: Bundle, option: list[str]) -> None:
+def test_systemd_s_cgroups_without_systemd_are_refused_in_one_line(command: Command, bundle: Bundle, option: list[str]) -> None:
     done = command("run", "--bundle", bundle.args("true").path, "systemd", global_options=option)
     assert done.status == 1
-    assert done.stderr == "pyrt: the systemd cgroup manager is not supported; use --cgroup-manager cgroupfs\n"
+    path, hint = "/run/systemd/private", "use --cgroup-manager cgroupfs where systemd does not run"
+    assert done.stderr == f"pyrt: reach systemd at {path}: no such file or directory (ENOENT); {hint}\n"
     command("list", global_options=option).ok()
 
 

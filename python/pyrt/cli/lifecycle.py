@@ -9,7 +9,7 @@ import errno
 import posix
 import sys
 
-from pyrt.errors import Error, HostError, SpecError, from_os_error
+from pyrt.errors import Error, SpecError, from_os_error
 from pyrt.files import replace_file
 
 TYPE_CHECKING = False
@@ -63,8 +63,6 @@ def run(line: "Line", settings: "Globals") -> int:
 
 def _make(line: "Line", settings: "Globals", *, start: bool, attached: bool) -> "Container":
     options = line.options
-    if settings.cgroup_manager == "systemd":
-        raise HostError("the systemd cgroup manager is not supported", hint="use --cgroup-manager cgroupfs")
     listening = _listen_descriptors()
     pass_fds = range(FIRST_PASSED, FIRST_PASSED + listening + options.number("preserve_fds"))
     check_open(pass_fds)
@@ -81,6 +79,7 @@ def _make(line: "Line", settings: "Globals", *, start: bool, attached: bool) -> 
         pivot=not options.flag("no_pivot"),
         new_keyring=not options.flag("no_new_keyring"),
         cgroups=settings.cgroup_manager != "disabled",
+        cgroup_manager="systemd" if settings.cgroup_manager == "systemd" else "cgroupfs",
         notify_socket=settings.notify_socket,
     )
     _warn(container, settings)

@@ -139,7 +139,10 @@ def _run(said: "dict[str, Any]", command: list[str], settings: "Globals") -> int
         from pyrt import _native
 
         _native.Container(settings.root, name)  # refuses what is no id
-    plan = (configuration := configure(command, _options(said, terminal), id=name, terminal=terminal)).plan()
+    options = _options(said, terminal)
+    if settings.cgroup_manager == "systemd":
+        options["cgroup_manager"] = "systemd"
+    plan = (configuration := configure(command, options, id=name, terminal=terminal)).plan()
     signals.hold()
     with Launch(plan, Stdio(stdin=0), configuration.pass_fds) as launch:
         # Not before: where it fails, the reason is the one line that counts.

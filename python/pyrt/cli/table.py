@@ -98,7 +98,7 @@ OPTIONS = (
     Option("--log", "text", GLOBAL, "append messages to this file too", metavar="FILE"),
     Option("--log-format", "text", GLOBAL, "of the log: text (default) or json", metavar="FORMAT", choices=("text", "json")),
     Option("--debug", "flag", GLOBAL, "say more"),
-    Option("--systemd-cgroup", "flag", GLOBAL, "have systemd make the cgroups (refused by create and run for now)"),
+    Option("--systemd-cgroup", "flag", GLOBAL, "have systemd make the cgroups, as scopes; linux.cgroupsPath is slice:prefix:name"),
     Option("--rootless", "text", GLOBAL, "true, false or auto (default)", metavar="WHETHER", choices=("true", "false", "auto")),
     Option(
         "--cgroup-manager",

@@ -81,7 +81,7 @@ pub(crate) fn launch_recorded(plan: &LaunchPlan, lent: &Lent<'_>, record: &Recor
         Some(group) if plan.options.end_with_caller => Some(watcher::watch(&group.paths())?),
         _ => None,
     };
-    let cgroup = plan.cgroup.as_ref().map(|group| group.create_for_launch()).transpose()?;
+    let cgroup = plan.cgroup.as_ref().filter(|group| group.scope().is_none()).map(|group| group.create_for_launch()).transpose()?;
     let mut launch = Launch::new(plan, lent, cgroup);
     launch.watched = watched;
     launch.record = (plan.cgroup.is_none() && !plan.options.end_with_caller).then_some(record);
@@ -224,13 +224,11 @@ impl<'a> Launch<'a> {
     }
 
     fn attempt(&mut self) -> Result<Reached> {
-        if self.cgroup.as_ref().map_or(Ok(false), Cgroup::frozen)? {
-            // The child is in our memory until it executes init, and this thread stands still as long as it does.
-            let error = Error::new(Kind::InvalidState, "launch the container: a cgroup above its own is frozen");
-            return Err(error.with_hint("thaw it first"));
-        }
-        // Before the clone: init finds all of it when it is there.
-        let parcel = self.pack()?;
+        // The child is in our memory until it executes init, and this thread stands still as long as it does.
+        self.require_thawed()?;
+        // Before the clone, so that init finds all of it when it is there; but what systemd makes around init can be bound only then.
+        let around_init = self.plan.cgroup.as_ref().is_some_and(|group| group.scope().is_some());
+        let packed = (!around_init).then(|| self.pack()).transpose()?;
         let flags = SockFlag::SOCK_CLOEXEC;
         let (ours, theirs) = socketpair(AddressFamily::Unix, SockType::SeqPacket, None, flags).op("make a socket pair")?;
         if let Some(Answerer::Socket(_)) = self.plan.answerer {
@@ -257,8 +255,14 @@ impl<'a> Launch<'a> {
         if let (true, Some(cgroup)) = (by_number, &self.cgroup) {
             cgroup.join_by_number(self.pid())?;
         }
-        if let (Some(group), Some(cgroup)) = (&self.plan.cgroup, &self.cgroup) {
-            group.limit_memory(cgroup)?;
+        match (&self.plan.cgroup, &self.cgroup) {
+            (Some(group), Some(cgroup)) => group.limit_memory(cgroup)?,
+            (Some(group), None) => {
+                let made = group.create_around(self.pid())?;
+                group.limit(self.cgroup.insert(made))?;
+                self.require_thawed()?;
+            }
+            (None, _) => {}
         }
         if !self.plan.maps.as_ref().is_some_and(IdMaps::unprivileged) {
             self.set_oom_score_adj()?;
@@ -266,6 +270,7 @@ impl<'a> Launch<'a> {
         if !self.plan.forks {
             self.record()?;
         }
+        let parcel = packed.map_or_else(|| self.pack(), Ok)?;
         self.hello(&parcel)?;
         drop(parcel);
         // While init is at work; where it makes another process, that comes later.
@@ -284,6 +289,14 @@ impl<'a> Launch<'a> {
         if let Some(child) = &mut self.child {
             child.start_time = crate::process::start_time(child.pid).unwrap_or(0);
         }
+    }
+
+    fn require_thawed(&self) -> Result<()> {
+        if self.cgroup.as_ref().map_or(Ok(false), Cgroup::frozen)? {
+            let error = Error::new(Kind::InvalidState, "launch the container: a cgroup above its own is frozen");
+            return Err(error.with_hint("thaw it first"));
+        }
+        Ok(())
     }
 
     /// Waits for a child that ends by itself.

@@ -13,6 +13,7 @@ use pyrt_core::launch::{Entered, Lent};
 use pyrt_core::oci::Config;
 use pyrt_core::plan::{Form, HookStage, Options, Overlay};
 use pyrt_core::sys::lend;
+use pyrt_core::systemd::Manager;
 use pyrt_core::view::ViewEntries;
 
 use crate::errors::Raised;
@@ -61,7 +62,7 @@ impl LaunchPlan {
 
 #[pyfunction]
 #[pyo3(signature = (config, *, bundle, id, form, overlay = "off", overlay_dir = None, overlay_size = None, view = None, seccomp = None,
-    cgroup_default = None, cgroups = true, pivot = true, new_keyring = true, preserve_fds = 0, env = vec![],
+    cgroup_default = None, cgroups = true, cgroup_manager = "cgroupfs", pivot = true, new_keyring = true, preserve_fds = 0, env = vec![],
     waits_for_start = false, end_with_caller = false, keep_changes = false, awaits_command = false))]
 #[allow(clippy::too_many_arguments)] // Keywords in Python; one struct in the core.
 pub fn plan(
@@ -77,6 +78,7 @@ pub fn plan(
     seccomp: Option<Bound<'_, SeccompProfile>>,
     cgroup_default: Option<String>,
     cgroups: bool,
+    cgroup_manager: &str,
     pivot: bool,
     new_keyring: bool,
     preserve_fds: usize,
@@ -99,7 +101,13 @@ pub fn plan(
     };
     let view = view.map(|view| view.get().entries(py)).transpose()?;
     let seccomp = seccomp.map(|profile| profile.get().core().clone());
-    let cgroup = cgroups.then(|| cgroup_default.unwrap_or_else(|| pyrt_core::cgroup::default_path(&id)));
+    let systemd = match cgroup_manager {
+        "systemd" if cgroups => Some(py.detach(Manager::ask).map_err(Raised::from)?),
+        "cgroupfs" | "systemd" => None,
+        _ => return Err(PyValueError::new_err("cgroup_manager must be \"cgroupfs\" or \"systemd\"")),
+    };
+    let default = if systemd.is_some() { pyrt_core::cgroup::default_scope(&id) } else { pyrt_core::cgroup::default_path(&id) };
+    let cgroup = cgroups.then(|| cgroup_default.unwrap_or(default));
     let options = Options {
         bundle,
         id,
@@ -108,6 +116,7 @@ pub fn plan(
         view,
         seccomp,
         cgroup,
+        systemd,
         pivot,
         new_keyring,
         preserve_fds,

@@ -12,6 +12,7 @@ use super::directory::{Directory, Version};
 use super::usage::{Texts, Usage};
 use super::{above, processes, v1, v2, UNIFIED};
 use crate::error::{Context, Error, Kind, Result};
+use crate::systemd::Scope;
 
 /// How long processes may take to stand still or to die before that is an error: only what sleeps in the kernel
 /// uninterruptibly takes longer, and that may last for ever.
@@ -25,6 +26,8 @@ pub struct Cgroup {
     members: Vec<Member>,
     /// The cgroup2 directory was there before.
     reused: bool,
+    /// systemd made it.
+    pub(super) scope: Option<Scope>,
 }
 
 /// The directory in one hierarchy.
@@ -39,7 +42,7 @@ pub(super) struct Member {
 
 impl Cgroup {
     pub(super) fn from_members(members: Vec<Member>, reused: bool) -> Cgroup {
-        Cgroup { members, reused }
+        Cgroup { members, reused, scope: None }
     }
 
     /// Open what `paths` named earlier; those that are gone are left out.
@@ -70,7 +73,7 @@ impl Cgroup {
             let controllers = if version == Version::V1 { key.split(',').map(str::to_owned).collect() } else { Vec::new() };
             members.push(Member { key: key.clone(), version, controllers, directory });
         }
-        Ok(Cgroup { members, reused: true })
+        Ok(Cgroup { members, reused: true, scope: None })
     }
 
     /// The same cgroup, for who reads its counters again and again: each file stays open once it was read.
@@ -80,7 +83,7 @@ impl Cgroup {
             let directory = directory.keeping_files_open()?;
             Ok(Member { key: key.clone(), version: *version, controllers: controllers.clone(), directory })
         };
-        Ok(Cgroup { members: self.members.iter().map(member).collect::<Result<_>>()?, reused: self.reused })
+        Ok(Cgroup { members: self.members.iter().map(member).collect::<Result<_>>()?, reused: self.reused, scope: self.scope.clone() })
     }
 
     /// Hierarchy and absolute directory, as `CgroupPlan::paths`.
@@ -224,7 +227,7 @@ impl Cgroup {
     /// Errors: EBUSY, naming the processes that are still in it. What could be removed is.
     pub fn remove(&self) -> Result<()> {
         let deadline = Instant::now() + REMOVAL_PATIENCE;
-        let mut outcome = Ok(());
+        let mut outcome = self.stop_scope(deadline);
         for member in &self.members {
             let removed = member.remove(deadline);
             outcome = outcome.and(removed);

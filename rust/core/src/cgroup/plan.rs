@@ -16,6 +16,7 @@ use super::group::{Cgroup, Member};
 use super::limits::{self, Setting, Settings};
 use super::{above, processes, v1, v2, UNIFIED};
 use crate::error::{Context, Error, Kind, Result};
+use crate::systemd::ScopePlan;
 
 const CGROUPS_PATH: &str = "linux.cgroupsPath";
 
@@ -48,32 +49,34 @@ impl Form {
 }
 
 /// What will be made. Nothing exists yet.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct CgroupPlan {
     /// Below each hierarchy's root, without a slash at either end.
-    path: String,
-    joined: Vec<Joined>,
+    pub(super) path: String,
+    pub(super) joined: Vec<Joined>,
     /// For the cgroup2 directory.
-    devices: Option<Program>,
+    pub(super) devices: Option<Program>,
     warnings: Vec<String>,
     exclusive: bool,
     /// Whose the cgroup2 directory becomes.
     pub(super) owner: Option<Owner>,
     /// Why there is no hierarchy to make it in, where that is so.
     nowhere: &'static str,
+    /// systemd makes it.
+    pub(super) scope: Option<ScopePlan>,
 }
 
 /// One hierarchy that the cgroup will be made in.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Joined {
-    key: String,
-    version: Version,
-    mount_point: String,
-    controllers: Vec<String>,
-    settings: Vec<Setting>,
+pub(super) struct Joined {
+    pub key: String,
+    pub version: Version,
+    pub mount_point: String,
+    pub controllers: Vec<String>,
+    pub settings: Vec<Setting>,
     /// cgroup2: controllers that the settings need, and that usage would like.
-    required: Vec<String>,
-    wished: Vec<String>,
+    pub required: Vec<String>,
+    pub wished: Vec<String>,
 }
 
 impl CgroupPlan {
@@ -119,7 +122,7 @@ impl CgroupPlan {
         // Where nothing is denied, the caller need not have the right to load programs.
         let devices = devices.filter(|program| !program.allows_everything());
         let nowhere = hierarchies.limited().unwrap_or("mount cgroup2 on /sys/fs/cgroup");
-        Ok(CgroupPlan { path, joined, devices, warnings, exclusive: false, owner: None, nowhere })
+        Ok(CgroupPlan { path, joined, devices, warnings, exclusive: false, owner: None, nowhere, scope: None })
     }
 
     /// Hierarchy and absolute directory: ("unified", "/sys/fs/cgroup/unified/pyrt/x"), ("memory", ...). v1 hierarchies are named by their
@@ -136,6 +139,10 @@ impl CgroupPlan {
     /// What the config asks for that is not enforced and yet no error.
     pub fn warnings(&self) -> &[String] {
         &self.warnings
+    }
+
+    pub(super) fn settings(&self) -> impl Iterator<Item = &Setting> {
+        self.joined.iter().flat_map(|joined| &joined.settings)
     }
 
     /// One that exists already is refused, even an empty one.
@@ -186,7 +193,7 @@ impl CgroupPlan {
 
     /// What `create_for_launch` left out.
     pub fn limit_memory(&self, cgroup: &Cgroup) -> Result<()> {
-        let late: Vec<&Setting> = self.joined.iter().flat_map(|joined| &joined.settings).filter(|setting| is_late(setting)).collect();
+        let late: Vec<&Setting> = self.settings().filter(|setting| is_late(setting)).collect();
         match cgroup.v2() {
             Some(directory) if !late.is_empty() => apply(directory, &late),
             _ => Ok(()),
@@ -393,6 +400,11 @@ fn write<'a>(directory: &Directory, setting: &'a Setting, open: &mut Option<(&'a
 /// the first container and removed by the last, in every hierarchy: measured, a tenth of a launch.
 pub fn default_path(id: &str) -> String {
     format!("/pyrt-{id}")
+}
+
+/// The same where systemd makes it: pyrt-ID.scope in the slice that is its owner's default.
+pub fn default_scope(id: &str) -> String {
+    format!(":pyrt:{id}")
 }
 
 #[cfg(test)]

@@ -43,6 +43,7 @@ impl Cgroup {
             (Some(program), Some(directory)) => devices::install(directory, &program),
             _ => Ok(()),
         });
+        let changed = changed.and_then(|()| self.tell_systemd(&settings));
         changed.map_err(|error| former.write_back(error))
     }
 

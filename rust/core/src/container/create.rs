@@ -60,7 +60,8 @@ fn launch_with_state(
     state: &State,
     notify: Option<&Path>,
 ) -> Result<Arc<Process>> {
-    directory.begin(&plan.cgroup.as_ref().map(|group| group.paths()).unwrap_or_default(), state)?;
+    let group = plan.cgroup.as_ref();
+    directory.begin(&group.map(|group| group.paths()).unwrap_or_default(), group.and_then(|group| group.scope()), state)?;
     notify.map_or(Ok(()), |_| notify::make_directory(&directory.notify()))?;
     // Where there is a `start`, that listens.
     let relay = notify.filter(|_| !plan.options.waits_for_start).map(|host| Relay::new(&directory.notify(), host)).transpose()?;

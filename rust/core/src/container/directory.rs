@@ -30,6 +30,7 @@ use nix::unistd::symlinkat;
 use super::state::{Init, State};
 use crate::error::{quoted, Context, Error, Kind, Result};
 use crate::oci::SIZE_LIMIT;
+use crate::systemd::Scope;
 
 /// Bytes in an id: it becomes a file name and part of a systemd unit's name, which may have 255.
 const ID_LIMIT: usize = 200;
@@ -101,6 +102,15 @@ impl AsFd for Lock {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.0.as_fd()
     }
+}
+
+/// What a container's file of cgroups says.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Cgroups {
+    /// Directory by hierarchy.
+    pub paths: Vec<(String, String)>,
+    /// What systemd calls them, where it made them.
+    pub scope: Option<Scope>,
 }
 
 #[derive(Debug, Clone)]
@@ -291,8 +301,9 @@ impl Directory {
     }
 
     /// The first content of a new directory, the names of the cgroups first. Nothing exists yet, so a part says as much as nothing.
-    pub fn begin(&self, cgroup_paths: &[(String, String)], state: &State) -> Result<()> {
-        let cgroups: BTreeMap<_, _> = cgroup_paths.iter().map(|(key, path)| (key, path)).collect();
+    pub fn begin(&self, cgroup_paths: &[(String, String)], scope: Option<&Scope>, state: &State) -> Result<()> {
+        let mut cgroups: BTreeMap<_, _> = cgroup_paths.iter().map(|(key, path)| (key.as_str(), path.clone())).collect();
+        cgroups.extend(scope.map(|scope| (SYSTEMD, scope.to_string())));
         let cgroups = serde_json::to_vec(&cgroups).unwrap_or_else(|_| unreachable!("strings are always JSON"));
         for (name, content) in [("cgroup", cgroups), (STATE, state.to_json())] {
             let path = self.path.join(name);
@@ -302,24 +313,28 @@ impl Directory {
         Ok(())
     }
 
-    /// The container's cgroup directories by hierarchy; empty where it has none, or none yet.
-    pub fn read_cgroup_paths(&self) -> Result<Vec<(String, String)>> {
+    /// Which cgroups are the container's; empty where it has none, or none yet.
+    pub fn read_cgroups(&self) -> Result<Cgroups> {
         let path = self.path.join("cgroup");
         let bytes = match read_file(&path, SIZE_LIMIT as u64) {
-            Err(ReadError::System(Errno::ENOENT)) => return Ok(Vec::new()),
+            Err(ReadError::System(Errno::ENOENT)) => return Ok(Default::default()),
             read => read.map_err(|error| self.cannot_read(&path, error, BY_HAND))?,
         };
-        let paths: BTreeMap<String, String> = match serde_json::from_slice(&bytes) {
+        let mut paths: BTreeMap<String, String> = match serde_json::from_slice(&bytes) {
             // Its creator was killed before it had written the whole, and so before it had made anything: state.json comes next.
-            Err(error) if error.is_eof() && !self.path.join(STATE).exists() => return Ok(Vec::new()),
+            Err(error) if error.is_eof() && !self.path.join(STATE).exists() => return Ok(Cgroups::default()),
             read => read.map_err(|error| self.unreadable(&path, &format!("it does not name cgroup directories: {error}"), BY_HAND))?,
+        };
+        let scope = match paths.remove(SYSTEMD) {
+            None => None,
+            Some(text) => Some(Scope::parse(&text).ok_or_else(|| self.unreadable(&path, "it does not name a scope of systemd", BY_HAND))?),
         };
         // That they lie in a cgroup hierarchy is checked when they are opened.
         let plain = |path: &String| path.starts_with('/') && !path.contains('\0') && path.split('/').all(|component| component != "..");
         if !paths.values().all(plain) {
             return Err(self.unreadable(&path, "it does not name cgroup directories", BY_HAND));
         }
-        Ok(paths.into_iter().collect())
+        Ok(Cgroups { paths: paths.into_iter().collect(), scope })
     }
 
     /// For `wait` in other processes. `held`: the directory's descriptor, since the id may be another container's by now.
@@ -429,6 +444,8 @@ impl Directory {
 
 const NOTIFY: &str = "notify";
 const STATE: &str = "state.json";
+/// In the file of cgroups, beside the hierarchies, the unit that systemd made.
+const SYSTEMD: &str = "systemd";
 /// What a removal leaves for the end.
 const LAST: [&str; 4] = [MADE, INIT, STATE, "cgroup"];
 

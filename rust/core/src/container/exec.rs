@@ -78,6 +78,7 @@ impl Container {
             view: None,
             seccomp: None,
             cgroup: None,
+            systemd: None,
             pivot: true,
             new_keyring: state.new_keyring,
             preserve_fds: wanted.preserve_fds,

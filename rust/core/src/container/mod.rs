@@ -35,7 +35,7 @@ use crate::process::{self, Process};
 use crate::seccomp::ListenerSocket;
 use crate::sys;
 
-pub use directory::{default_root, ids, Directory, Lock};
+pub use directory::{default_root, ids, Cgroups, Directory, Lock};
 pub use exec::ExecOptions;
 pub use state::{Init, OciState, ShownState, State, Status};
 
@@ -159,9 +159,9 @@ impl Container {
             // What the launch holds open; the file is for everybody else.
             return Ok(launched.process.cgroup.clone());
         }
-        match self.directory.read_cgroup_paths()?.as_slice() {
-            [] => Ok(None),
-            paths => Cgroup::open(paths).map(|group| Some(Arc::new(group))),
+        match self.directory.read_cgroups()? {
+            Cgroups { paths, .. } if paths.is_empty() => Ok(None),
+            Cgroups { paths, scope } => Ok(Some(Arc::new(Cgroup::open(&paths)?.with_scope(scope)))),
         }
     }
 

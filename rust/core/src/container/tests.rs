@@ -11,7 +11,7 @@ use nix::errno::Errno;
 use serde_json::value::RawValue;
 
 use super::state::{Beginning, State};
-use super::{Directory, Init, Lock};
+use super::{Cgroups, Directory, Init, Lock};
 use crate::error::{Error, Kind, Result};
 
 /// A state directory of its own, below a directory that does not exist yet.
@@ -30,7 +30,7 @@ impl Root {
     fn written(&self) -> Directory {
         let directory = self.directory("web");
         let lock = directory.create().unwrap();
-        directory.begin(&[("unified".into(), "/sys/fs/cgroup/pyrt-web".into())], &state()).unwrap();
+        directory.begin(&[("unified".into(), "/sys/fs/cgroup/pyrt-web".into())], None, &state()).unwrap();
         drop(lock);
         directory
     }
@@ -72,7 +72,10 @@ fn what_is_written_is_read_back_and_is_the_owners_alone() {
     assert_eq!((kept.id.as_str(), kept.bundle.as_str(), kept.has_poststart, kept.has_poststop), ("web", "/bundles/web", false, true));
     assert_eq!(kept.annotations, state().annotations);
     assert_eq!(kept.config.get(), CONFIG, "to the letter");
-    assert_eq!(directory.read_cgroup_paths().unwrap(), [("unified".into(), "/sys/fs/cgroup/pyrt-web".into())]);
+    assert_eq!(
+        directory.read_cgroups().unwrap(),
+        Cgroups { paths: vec![("unified".into(), "/sys/fs/cgroup/pyrt-web".into())], scope: None }
+    );
     let mode = |path: PathBuf| fs::metadata(path).unwrap().permissions().mode() & 0o777;
     assert_eq!((mode(root.0.join("deep")), mode(directory.path().to_owned())), (0o700, 0o700));
     for name in ["cgroup", "state.json"] {
@@ -87,7 +90,7 @@ fn what_somebody_put_in_the_place_of_a_file_is_not_followed() {
     let lock = directory.create().unwrap();
     let victim = root.0.join("victim");
     symlink(&victim, directory.path().join("cgroup")).unwrap();
-    let error = directory.begin(&[], &state()).unwrap_err();
+    let error = directory.begin(&[], None, &state()).unwrap_err();
     assert_eq!((error.errno, victim.exists()), (Some(Errno::EEXIST), false));
     drop(lock);
 }

@@ -45,6 +45,7 @@ use crate::error::{Error, Result};
 use crate::host::HostFacts;
 use crate::oci::Config;
 use crate::seccomp::{Answerer, Profile};
+use crate::systemd::Manager;
 use crate::view::ViewEntries;
 use builder::Builder;
 
@@ -84,6 +85,8 @@ pub struct Options {
     pub seccomp: Option<Profile>,
     /// The cgroup where config.json names none; `None` makes no cgroup.
     pub cgroup: Option<String>,
+    /// Has the cgroup made by this systemd.
+    pub systemd: Option<Manager>,
     pub pivot: bool,
     /// The container has a session keyring of its own, not the caller's.
     pub new_keyring: bool,
@@ -236,6 +239,7 @@ impl LaunchPlan {
             view: None,
             seccomp: None,
             cgroup: None,
+            systemd: None,
             pivot: true,
             new_keyring: false,
             preserve_fds: 0,
@@ -310,11 +314,18 @@ fn cgroup(config: &Config, options: &Options, facts: &HostFacts, steps: &mut Bui
     let linux = config.spec.linux().as_ref();
     let asked = linux.and_then(|linux| linux.cgroups_path().as_deref()).and_then(Path::to_str).filter(|path| !path.is_empty());
     let path = asked.unwrap_or(default);
+    let resources = linux.and_then(|linux| linux.resources().as_ref());
     let form = match options.form {
         Form::Engine => CgroupForm::Engine,
         Form::Library => CgroupForm::Library,
     };
-    let plan = CgroupPlan::new(&facts.hierarchies, path, linux.and_then(|linux| linux.resources().as_ref()), form, &[])?;
+    let plan = match &options.systemd {
+        Some(manager) => {
+            let annotations = config.spec.annotations().as_ref();
+            CgroupPlan::by_systemd(manager, path, &options.id, resources, annotations, form)?
+        }
+        None => CgroupPlan::new(&facts.hierarchies, path, resources, form, &[])?,
+    };
     steps.warnings.extend_from_slice(plan.warnings());
     match (plan.paths().is_empty(), asked, facts.hierarchies.limited()) {
         (false, ..) => Ok(Some(plan)),

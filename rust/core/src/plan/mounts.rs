@@ -184,7 +184,7 @@ impl<'a> Wanted<'a> {
     /// container joined: another would show the caller's.
     fn cgroup(&self, steps: &mut Builder, spaces: &Namespaces, facts: &HostFacts, cgroup: Option<&CgroupPlan>) -> Result<()> {
         let hierarchies = cgroup.map(CgroupPlan::paths).unwrap_or_default();
-        if facts.hierarchies.mode() == Mode::V2 {
+        if facts.hierarchies.mode() == Mode::V2 || cgroup.is_some_and(|group| group.scope().is_some()) {
             return match hierarchies.first() {
                 Some((_, path)) if !spaces.new_cgroup() => self.bind_from_host(steps, path),
                 _ => self.new_file_system(steps, &self.target, "cgroup2", &[], 0),

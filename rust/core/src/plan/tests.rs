@@ -39,6 +39,7 @@ fn options() -> Options {
         view: None,
         seccomp: None,
         cgroup: Some("/pyrt-web".to_owned()),
+        systemd: None,
         pivot: true,
         new_keyring: true,
         preserve_fds: 0,
