@@ -9,7 +9,7 @@ use nix::errno::Errno;
 
 use super::directory::{Directory, Version};
 use crate::error::{Error, Result};
-use crate::sys::attributes;
+use crate::sys::xattr;
 
 /// A user's attribute: whoever may make a cgroup may set it (kernfs has them since Linux 5.7). It has no value.
 const MADE: &CStr = pyrt_init::CGROUP_MADE_ABOVE;
@@ -21,7 +21,7 @@ pub(super) fn make(root: &Directory, relative: &str) -> nix::Result<bool> {
         Err(Errno::EEXIST) => return Ok(false),
         Err(errno) => return Err(errno),
     }
-    match root.open_below(relative).and_then(|directory| attributes::fsetxattr(directory.fd(), MADE, &[])) {
+    match root.open_below(relative).and_then(|directory| xattr::set(directory.fd(), MADE, &[])) {
         // Without attributes it stays, as with other runtimes.
         Ok(()) | Err(Errno::EOPNOTSUPP) => Ok(true),
         Err(errno) => {
@@ -33,7 +33,7 @@ pub(super) fn make(root: &Directory, relative: &str) -> nix::Result<bool> {
 
 /// It is somebody's own from now on.
 pub(super) fn keep(directory: &Directory) -> Result<()> {
-    match attributes::fremovexattr(directory.fd(), MADE) {
+    match xattr::remove(directory.fd(), MADE) {
         Ok(()) | Err(Errno::ENODATA) => Ok(()),
         Err(errno) => Err(Error::system("take cgroup", directory.path().to_owned(), errno)),
     }
@@ -44,6 +44,12 @@ pub(super) fn remove(path: &str, version: Version) -> Result<()> {
     let mut above = path;
     while let Some((parent, _)) = above.rsplit_once('/') {
         above = parent;
+        // One call is all that a cgroup at the root costs. What it finds by its path is looked at again by descriptor.
+        match xattr::is_at(parent, MADE) {
+            Ok(false) => return Ok(()),
+            Ok(true) | Err(Errno::ENOENT) => {}
+            Err(errno) => return Err(Error::system("look at cgroup", parent.to_owned(), errno)),
+        }
         let directory = match Directory::open(parent) {
             // Another one's removal was quicker.
             Err(error) if error.errno == Some(Errno::ENOENT) => continue,
@@ -62,5 +68,5 @@ pub(super) fn remove(path: &str, version: Version) -> Result<()> {
 }
 
 fn is_made(directory: &Directory) -> bool {
-    attributes::fgetxattr(directory.fd(), MADE, &mut []).is_ok()
+    matches!(xattr::get(directory.fd(), MADE), Ok(Some(_)))
 }

@@ -15,7 +15,7 @@ use super::group::Cgroup;
 use super::plan::CgroupPlan;
 use super::processes;
 use crate::error::{Context, Error, Result};
-use crate::sys::attributes;
+use crate::sys::xattr;
 use crate::watcher;
 
 /// Where the caller goes in its own cgroup, which may have no processes as soon as it gives controllers down.
@@ -67,12 +67,7 @@ pub(super) fn make_room(root: &Directory, above: &str, directory: &Directory, re
 
 /// Whether systemd says so of the cgroup, or of one that it lies in.
 fn is_delegated(root: &Directory, above: &str, directory: &Directory) -> bool {
-    let marked = |directory: &Directory| {
-        MARKS.iter().any(|mark| {
-            let mut value = [0];
-            matches!(attributes::fgetxattr(directory.fd(), mark, &mut value), Ok(1)) && value == *b"1"
-        })
-    };
+    let marked = |directory: &Directory| MARKS.iter().any(|mark| xattr::get(directory.fd(), mark) == Ok(Some(b"1".to_vec())));
     let between = above.match_indices('/').filter_map(|(end, _)| root.open_below(&above[..end]).ok());
     marked(directory) || marked(root) || between.into_iter().any(|directory| marked(&directory))
 }

@@ -1,6 +1,5 @@
 //! The only `unsafe` of the core: calls that nix lacks, by the kernel's names. Borrowed descriptors in, owned ones out.
 
-pub mod attributes;
 pub mod bpf;
 mod clone;
 mod file_user;

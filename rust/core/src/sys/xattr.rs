@@ -5,6 +5,7 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 
 use nix::errno::Errno;
 use nix::libc;
+use nix::NixPath;
 
 use super::Result;
 
@@ -31,6 +32,24 @@ pub fn set(file: BorrowedFd<'_>, name: &CStr, value: &[u8]) -> Result<()> {
     // SAFETY: the name ends with NUL, and the value's length is passed.
     let result = unsafe { libc::fsetxattr(file.as_raw_fd(), name.as_ptr(), value.as_ptr().cast(), value.len(), 0) };
     Errno::result(result).map(drop)
+}
+
+pub fn remove(file: BorrowedFd<'_>, name: &CStr) -> Result<()> {
+    // SAFETY: the name ends with NUL.
+    Errno::result(unsafe { libc::fremovexattr(file.as_raw_fd(), name.as_ptr()) }).map(drop)
+}
+
+/// Whether the file at this path has it; a symbolic link is looked at itself.
+pub fn is_at(path: &str, name: &CStr) -> Result<bool> {
+    path.with_nix_path(|path| {
+        // SAFETY: path and name end with NUL; with a size of 0 nothing is written.
+        let length = unsafe { libc::lgetxattr(path.as_ptr(), name.as_ptr(), std::ptr::null_mut(), 0) };
+        match Errno::result(length) {
+            Ok(_) => Ok(true),
+            Err(Errno::ENODATA | Errno::EOPNOTSUPP) => Ok(false),
+            Err(errno) => Err(errno),
+        }
+    })?
 }
 
 /// All names; none where the file system has no attributes.
