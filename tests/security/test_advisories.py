@@ -177,6 +177,21 @@ def test_whatever_is_made_in_the_root_is_not_made_where_a_link_leads(
     assert found == wanted
 
 
+def test_stdio_is_never_opened_anew_through_the_images_dev(command: Command, bundle: Bundle) -> None:
+    """CVE-2026-88265: /dev/null, opened after the pivot for stdio, led to a file, which was then given to the container's user."""
+    taken = bundle.rootfs / "etc/taken"
+    bundle.spec["mounts"] = [mount for mount in bundle.spec["mounts"] if not mount["destination"].startswith("/dev")]
+    for name in ("null", "fd", "stdin", "stdout", "stderr"):
+        (bundle.rootfs / "dev" / name).symlink_to("/etc/taken")
+    taken.write_text("of the image\n")
+    bundle.process["user"] = {"uid": 1000, "gid": 1000}
+    said = engine.run(command, bundle, "true")
+    assert engine.refused(said) == "make device /dev/null: file exists (EEXIST)"
+    (bundle.rootfs / "dev/null").unlink()
+    assert engine.run(command, bundle, "cat", input="from outside\n").ok().stdout == "from outside\n"
+    assert (taken.read_text(), taken.stat().st_uid) == ("of the image\n", 0)
+
+
 def test_a_dev_null_of_the_host_that_is_a_file_is_refused(bundle: Bundle, root_dir: Path, tmp_path: Path) -> None:
     """DESIGN.md 5, 3: what masks are made of is checked, also where the caller's own /dev is not what it should be."""
     fake = tmp_path / "null"
