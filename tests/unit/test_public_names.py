@@ -139,3 +139,11 @@ def test_every_native_name_is_in_the_stub() -> None:
         elif isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
             declared.add(node.target.id)
     assert {name for name in dir(_native) if not name.startswith("_")} == declared - {"__version__"}
+
+
+@pytest.mark.parametrize("name", sorted(set(pyrt.__all__) - {"__version__", "aio", "PIPE", "STDOUT", "DEVNULL"}))
+def test_every_name_is_documented(name: str) -> None:
+    api = (Path(__file__).resolve().parents[2] / "docs/api.md").read_text()
+    value = getattr(pyrt, name)
+    exception = isinstance(value, type) and issubclass(value, Exception)
+    assert f":: pyrt.{name}\n" in api or (exception and ".. automodule:: pyrt.errors\n" in api)
