@@ -94,6 +94,18 @@ def test_a_cgroup_that_systemd_did_not_delegate_is_left_alone(command: Command, 
     assert (done.returncode, done.stderr) == (0, "")
 
 
+@requires("unshare")
+@NEEDED
+def test_what_lies_in_a_delegated_cgroup_is_delegated_too(command: Command, limited: Bundle, delegated: Path) -> None:
+    os.setxattr(delegated, "user.delegate", b"1")
+    (delegated / "inner").mkdir()
+    limited.linux["cgroupsPath"] = f"/{NAME}/inner/container"
+    words = ("run", "--bundle", str(limited.write()), f"cgroups-inner-{os.getpid()}")
+    done = run_in(delegated / "inner", UNDER_SYSTEMD, command, *words, inner=("unshare", "--mount"))
+    assert (done.returncode, done.stderr) == (0, "")
+    assert [path.name for path in (delegated / "inner").glob("*/")] == ["pyrt-caller"]
+
+
 LIBRARY = """
 import os, sys, pyrt
 rootfs, bundle, directory = sys.argv[1:]

@@ -32,11 +32,11 @@ const SYSTEMD: &str = "/run/systemd/system";
 const FILES: &str = "/sys/kernel/cgroup/delegate";
 const FILES_OF_OLD: &str = "cgroup.procs\ncgroup.subtree_control\ncgroup.threads\n";
 
-/// Move the caller out of `above` (below `root`; empty is the root itself) into a leaf of it, its watcher too.
+/// Move the caller out of this cgroup into a leaf of it, its watcher too.
 ///
 /// `refused` is why that is necessary, and the error where others are in the way, which it then names, or where systemd did not delegate the
 /// cgroup. The caller stays in the leaf: with controllers given down there is no way back.
-pub(super) fn make_room(root: &Directory, above: &str, directory: &Directory, refused: Error) -> Result<()> {
+pub(super) fn make_room(directory: &Directory, refused: Error) -> Result<()> {
     let inside = match processes::of_any_namespace(directory) {
         Ok(inside) if !inside.is_empty() => inside,
         _ => return Err(refused),
@@ -49,7 +49,7 @@ pub(super) fn make_room(root: &Directory, above: &str, directory: &Directory, re
         let hint = "in that cgroup itself; move them into a cgroup below it, only then can it give controllers down";
         return Err(refused.with_hint(format!("{} {hint}", processes::list(&others))));
     }
-    if Path::new(SYSTEMD).exists() && !is_delegated(root, above, directory) {
+    if Path::new(SYSTEMD).exists() && !is_delegated(directory).at("look for systemd's mark on cgroup", directory.path())? {
         return Err(refused.with_hint("the caller is in that cgroup itself, which systemd has not delegated; set Delegate=yes in its unit"));
     }
     match directory.make(LEAF) {
@@ -66,10 +66,19 @@ pub(super) fn make_room(root: &Directory, above: &str, directory: &Directory, re
 }
 
 /// Whether systemd says so of the cgroup, or of one that it lies in.
-fn is_delegated(root: &Directory, above: &str, directory: &Directory) -> bool {
-    let marked = |directory: &Directory| MARKS.iter().any(|mark| xattr::get(directory.fd(), mark) == Ok(Some(b"1".to_vec())));
-    let between = above.match_indices('/').filter_map(|(end, _)| root.open_below(&above[..end]).ok());
-    marked(directory) || marked(root) || between.into_iter().any(|directory| marked(&directory))
+fn is_delegated(directory: &Directory) -> nix::Result<bool> {
+    let mut current = directory.open_below(".")?;
+    loop {
+        for mark in MARKS {
+            if xattr::get(current.fd(), mark)?.as_deref() == Some(b"1") {
+                return Ok(true);
+            }
+        }
+        if current.is_mount_root().map_err(|error| error.errno.unwrap_or(Errno::EIO))? {
+            return Ok(false);
+        }
+        current = current.open_below("..")?;
+    }
 }
 
 /// Who gets a container's cgroup2 directory.

@@ -32,16 +32,16 @@ pub(super) fn enable(root: &Directory, relative: &str, required: &[String], wish
         return Ok(());
     }
     let ends = relative.match_indices('/').map(|(end, _)| end);
-    give(root, "", root, required, wished)?;
+    give(root, required, wished)?;
     for end in ends {
         let above = &relative[..end];
         let directory = root.open_below(above).at("open cgroup", root.path_of(above))?;
-        give(root, above, &directory, required, wished)?;
+        give(&directory, required, wished)?;
     }
     Ok(())
 }
 
-fn give(root: &Directory, above: &str, directory: &Directory, required: &[String], wished: &[String]) -> Result<()> {
+fn give(directory: &Directory, required: &[String], wished: &[String]) -> Result<()> {
     let present = directory.read(SUBTREE_CONTROL)?;
     let missing = |names: &[String]| -> Vec<String> {
         names.iter().filter(|name| !present.split_whitespace().any(|known| known == *name)).map(|name| format!("+{name}")).collect()
@@ -57,7 +57,7 @@ fn give(root: &Directory, above: &str, directory: &Directory, required: &[String
         let attempt = || directory.try_write(SUBTREE_CONTROL, &value).map_err(|errno| directory.refused(SUBTREE_CONTROL, &value, errno));
         match attempt() {
             Err(error) if error.errno == Some(Errno::EBUSY) => {
-                delegation::make_room(root, above, directory, error)?;
+                delegation::make_room(directory, error)?;
                 attempt()?;
             }
             outcome => outcome?,
