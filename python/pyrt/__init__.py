@@ -26,7 +26,9 @@ if TYPE_CHECKING:
     from pyrt.errors import MissingExecutable as MissingExecutable
     from pyrt.errors import NotFound as NotFound
     from pyrt.errors import PermissionDenied as PermissionDenied
+    from pyrt.errors import RemoteError as RemoteError
     from pyrt.errors import SpecError as SpecError
+    from pyrt.executor import ContainerExecutor as ContainerExecutor
     from pyrt.filesystem import Overlay as Overlay
     from pyrt.launch import kill_all as kill_all
     from pyrt.layer import Changes as Changes
@@ -68,8 +70,10 @@ _MODULES = {
         "MissingExecutable",
         "NotFound",
         "PermissionDenied",
+        "RemoteError",
         "SpecError",
     ),
+    "executor": ("ContainerExecutor",),
     "filesystem": ("Overlay",),
     "launch": ("kill_all",),
     "layer": ("Changes",),
@@ -94,6 +98,7 @@ __all__ = [
     "run",
     "Popen",
     "Pool",
+    "ContainerExecutor",
     "aio",
     "kill_all",
     "CompletedProcess",
@@ -131,6 +136,7 @@ __all__ = [
     "ForbiddenExecutable",
     "ContainerTimeout",
     "ContainerFailed",
+    "RemoteError",
     "__version__",
 ]
 

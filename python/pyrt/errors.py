@@ -13,6 +13,7 @@ The tree; every class is an ``Error``, and the built-in class beside it lets cod
     ├── ExecutableError                            the container's program cannot be executed
     │   ├── MissingExecutable    (FileNotFoundError)
     │   └── ForbiddenExecutable  (PermissionError)
+    ├── RemoteError                                what a function in a container raised, in words
     ├── ContainerTimeout    (subprocess.TimeoutExpired)       both in process_errors.py, which is imported
     └── ContainerFailed     (subprocess.CalledProcessError)   when one of them is first asked for
 
@@ -42,6 +43,7 @@ __all__ = [
     "MissingExecutable",
     "NotFound",
     "PermissionDenied",
+    "RemoteError",
     "SpecError",
     "StateUnreadable",
     "from_native",
@@ -174,6 +176,28 @@ class ForbiddenExecutable(ExecutableError, _SystemError, PermissionError):
             return self._text
         text = f'exec: "{self.path}": {_words(self.errno or _errno.EACCES)}'
         return text if self.hint is None else f"{text}; {self.hint}"
+
+
+class RemoteError(Error):
+    """An exception of a function that `ContainerExecutor` ran, in words: by itself where it cannot be carried back, else as its cause.
+
+    type_name: of the exception. message: its own text. traceback: inside, as text.
+    """
+
+    type_name: str
+    message: str
+    traceback: str
+
+    def __init__(self, type_name: str, message: str, traceback: str) -> None:
+        super().__init__("call in a container")
+        self.args = (type_name, message, traceback)
+        self.type_name = type_name
+        self.message = message
+        self.traceback = traceback
+
+    def __str__(self) -> str:
+        said = f"{self.type_name}: {self.message}" if self.message else self.type_name
+        return f"{said}\n\n{self.traceback}" if self.traceback else said
 
 
 _KINDS: "dict[str, type[Error]]" = {

@@ -408,6 +408,14 @@ class Popen(Owned, Files, Generic[Output]):
         assert self._usage is not None, "it is kept before the return code"
         return self._usage
 
+    def keep_bounds(self, deadline: float | None) -> float | None:
+        """End everything inside where cpu_time= says so. Returns the seconds, until deadline at most, that one may wait; None for ever.
+
+        For who waits for something else than the end. deadline: on the clock of time.monotonic.
+        """
+        patience = self._unless_released(lambda: self._launch.keep_bounds(self._exchange, deadline))
+        return 0.0 if self.returncode is not None else patience
+
     def _open_root(self) -> "_native.Root":
         return root_of(self._layer, self._launch if self.poll() is None else None)
 

@@ -31,8 +31,9 @@ BASES: list[tuple[type[pyrt.Error], tuple[type[BaseException], ...]]] = [
     (pyrt.ForbiddenExecutable, (pyrt.ExecutableError, PermissionError)),
     (pyrt.ContainerTimeout, (pyrt.Error, subprocess.TimeoutExpired)),
     (pyrt.ContainerFailed, (pyrt.Error, subprocess.CalledProcessError)),
+    (pyrt.RemoteError, (pyrt.Error,)),
 ]
-PLAIN = [kind for kind, _ in BASES if kind not in (pyrt.ContainerTimeout, pyrt.ContainerFailed)]
+PLAIN = [kind for kind, _ in BASES if kind not in (pyrt.ContainerTimeout, pyrt.ContainerFailed, pyrt.RemoteError)]
 
 
 def ended() -> list[pyrt.Error]:
