@@ -113,6 +113,11 @@ def mounts() -> frozenset[str]:
     return frozenset(found)
 
 
+def mounts_about(directory: Path) -> frozenset[str]:
+    """The mounts of this namespace; on a shared host those that name the directory, since others come and go."""
+    return frozenset(mount for mount in mounts() if not SHARED_HOST or str(directory) in mount)
+
+
 def cgroups() -> frozenset[Path]:
     """Directories of all hierarchies, but for their roots and FOREIGN."""
     found: set[Path] = set()

@@ -16,6 +16,7 @@ import pytest
 import pyrt
 from helpers import callers, cgroups, stepping
 from helpers.bundles import Bundle, map_ids
+from helpers.leftovers import mounts_about
 from helpers.stepping import Outcome
 from helpers.waiting import runs, until
 from pyrt.errors import StateUnreadable
@@ -52,7 +53,7 @@ class Life:
     def __init__(self, runtime: pyrt.Runtime, bundle: Bundle) -> None:
         self.runtime, self.bundle, self.marker = runtime, bundle, callers.new_marker()
         self.cgroups = True
-        self.mounts = Path("/proc/self/mountinfo").read_text()
+        self.mounts = mounts_about(bundle.path.parent)
         bundle.args("sh", "-c", "sleep 1000; true", self.marker)
 
     def create(self) -> pyrt.Container:
@@ -84,7 +85,7 @@ class Life:
         root = Path(self.runtime.root)
         assert not root.exists() or list(root.iterdir()) == []
         assert cgroups.matching(f"pyrt-{ID}*") == []
-        assert Path("/proc/self/mountinfo").read_text() == self.mounts
+        assert mounts_about(self.bundle.path.parent) == self.mounts
         until(lambda: not [pid for pid in outcome.made if runs(pid)] and not callers.marked(self.marker), f"{outcome.made} end")
 
 
