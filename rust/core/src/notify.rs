@@ -17,6 +17,7 @@ use nix::poll::{poll, PollFd, PollFlags, PollTimeout};
 use nix::sys::socket::{sendmsg, ControlMessage, MsgFlags, UnixAddr};
 
 use crate::error::{Context, Error, Result};
+use crate::interruption::PIECE;
 use crate::process::wait_readable;
 
 /// How long the service manager may take to see what was said: sd_notify_barrier(3) has no time of its own, and runc waits as long.
@@ -109,8 +110,8 @@ impl Relay {
     ) -> std::result::Result<(), E> {
         loop {
             let mut fds = [PollFd::new(self.as_fd(), PollFlags::POLLIN), PollFd::new(pidfd, PollFlags::POLLIN)];
-            match poll(&mut fds, PollTimeout::NONE) {
-                Err(Errno::EINTR) => interrupted()?,
+            match poll(&mut fds, PollTimeout::try_from(PIECE.as_millis()).unwrap_or(PollTimeout::MAX)) {
+                Ok(0) | Err(Errno::EINTR) => interrupted()?,
                 other => {
                     other.op("wait for the container to be ready")?;
                 }
