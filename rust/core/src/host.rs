@@ -121,7 +121,7 @@ fn hierarchies() -> Result<Hierarchies> {
 }
 
 /// Its inode number is part of the kernel's interface: PROC_USER_INIT_INO in linux/proc_ns.h.
-fn in_initial_user_namespace() -> bool {
+pub(crate) fn in_initial_user_namespace() -> bool {
     const PROC_USER_INIT_INO: u64 = 0xEFFF_FFFD;
     std::fs::metadata("/proc/self/ns/user").map_or(true, |namespace| namespace.ino() == PROC_USER_INIT_INO)
 }

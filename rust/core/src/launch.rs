@@ -22,7 +22,7 @@ use crate::hooks;
 use crate::id_maps;
 use crate::layer::{Layer, Root};
 use crate::netlink::Moved;
-use crate::plan::{Handed, HookStage, IdMaps, LaunchPlan, Overlay, StatusFile};
+use crate::plan::{Handed, HookStage, LaunchPlan, Overlay, StatusFile};
 use crate::process::{self, wait_readable, Child, Given, Lifetime, Process};
 use crate::rootless;
 use crate::seccomp::Answerer;
@@ -264,7 +264,7 @@ impl<'a> Launch<'a> {
             }
             (None, _) => {}
         }
-        if !self.plan.maps.as_ref().is_some_and(IdMaps::unprivileged) {
+        if !self.plan.maps.as_ref().is_some_and(|maps| maps.closed) {
             self.set_oom_score_adj()?;
         }
         if !self.plan.forks {
@@ -442,7 +442,7 @@ impl<'a> Launch<'a> {
             meet::MAPS => {
                 let Some(maps) = &self.plan.maps else { return Ok(()) };
                 id_maps::write(maps, self.pid())?;
-                if maps.unprivileged() {
+                if maps.closed {
                     self.while_dumpable()?;
                 }
                 Ok(())

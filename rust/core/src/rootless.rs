@@ -38,7 +38,7 @@ pub fn forbidden() -> Option<&'static str> {
 /// A failed launch, with the switch that explains it: the kernel itself says only EPERM, EACCES or ENOSPC.
 pub fn explained(error: Error, plan: &LaunchPlan) -> Error {
     let refused = matches!(error.errno, Some(Errno::EPERM | Errno::EACCES | Errno::ENOSPC));
-    let restricted = plan.maps.as_ref().is_some_and(|maps| maps.unprivileged());
+    let restricted = plan.maps.as_ref().is_some_and(|maps| maps.closed);
     let unmade = error.operation == "create namespaces" && plan.clone_flags & libc::CLONE_NEWUSER as u64 != 0;
     if !refused || !(restricted || unmade) || error.kind != Kind::System {
         return error;

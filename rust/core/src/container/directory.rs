@@ -29,6 +29,7 @@ use nix::unistd::symlinkat;
 
 use super::state::{Init, State};
 use crate::error::{quoted, Context, Error, Kind, Result};
+use crate::host::in_initial_user_namespace;
 use crate::oci::SIZE_LIMIT;
 use crate::systemd::Scope;
 
@@ -47,15 +48,22 @@ const MADE: &str = "made";
 
 /// Where containers are kept if nobody says otherwise: /run/pyrt, or without root $XDG_RUNTIME_DIR/pyrt.
 ///
-/// `rootless` overrules the effective user id. Errors: `Spec` where XDG_RUNTIME_DIR is needed and not set.
+/// `rootless` overrules what is found. Errors: `Spec` where XDG_RUNTIME_DIR is needed and not set.
 pub fn default_root(rootless: Option<bool>) -> Result<PathBuf> {
-    if !rootless.unwrap_or_else(|| !nix::unistd::geteuid().is_root()) {
+    if !rootless.unwrap_or_else(|| !nix::unistd::geteuid().is_root() || is_user_in_namespace_of_his_own()) {
         return Ok(PathBuf::from("/run/pyrt"));
     }
     match std::env::var_os("XDG_RUNTIME_DIR") {
         Some(directory) if !directory.is_empty() => Ok(Path::new(&directory).join("pyrt")),
         _ => Err(Error::new(Kind::Spec, "no directory for the state of containers").with_hint("set XDG_RUNTIME_DIR, or give --root")),
     }
+}
+
+/// Whether a root is an ordinary user in a user namespace, as podman without root starts its runtime: /run is not his. Told as runc tells
+/// it: $XDG_RUNTIME_DIR is set and $USER is not root. A root of a container whose root has a user namespace has no $XDG_RUNTIME_DIR.
+fn is_user_in_namespace_of_his_own() -> bool {
+    let set = |name| std::env::var_os(name).filter(|value| !value.is_empty());
+    !in_initial_user_namespace() && set("XDG_RUNTIME_DIR").is_some() && set("USER").is_none_or(|user| user != "root")
 }
 
 /// Ids of all containers below `root`, sorted; none where it does not exist.

@@ -19,6 +19,9 @@ const CLONE_NEWTIME: u64 = 0x80;
 pub struct IdMaps {
     pub uids: IdMap,
     pub gids: IdMap,
+    /// To this caller init's files in /proc are closed unless it is dumpable: they belong to the root of the initial user namespace, and
+    /// CAP_SETUID in another does not open them (podman without root is such a caller).
+    pub closed: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,13 +50,6 @@ impl IdMap {
             false => Writer::Helper,
         };
         Ok(IdMap { lines: map_lines(maps, at)?, writer })
-    }
-}
-
-impl IdMaps {
-    /// By a caller to whom init's files in /proc are closed unless it is dumpable.
-    pub fn unprivileged(&self) -> bool {
-        self.uids.writer != Writer::Privileged
     }
 }
 
@@ -141,7 +137,8 @@ impl Namespaces {
             let (uids, gids) =
                 (IdMap::new(uids, "linux.uidMappings", facts.uid, facts)?, IdMap::new(gids, "linux.gidMappings", facts.gid, facts)?);
             spaces.setgroups = denied(facts.setgroups_denied || gids.writer == Writer::Himself);
-            spaces.maps = Some(IdMaps { uids, gids });
+            let closed = !facts.initial_user_namespace || uids.writer != Writer::Privileged;
+            spaces.maps = Some(IdMaps { uids, gids, closed });
         }
         Ok(spaces)
     }
@@ -234,7 +231,7 @@ impl Namespaces {
         let hierarchies = cgroup.map_or(0, |plan| plan.paths().iter().filter(|(key, _)| key != UNIFIED).count());
         let map = |steps: &mut Builder| {
             if let Some(maps) = &self.maps {
-                if maps.unprivileged() {
+                if maps.closed {
                     steps.push(Step::Dumpable {});
                 }
                 steps.push(Step::Meet { what: meet::MAPS });
