@@ -265,6 +265,20 @@ class Container:
         """Reserve the plan's id, and launch as `LaunchPlan.launch`. config: what the plan was made of. Returns when init waits for `start`,
         or, where the plan does not, when the program runs and poststart hooks have run. notify_socket: that of a service manager, for a
         config that mounts PATH/notify. Raises AlreadyExists too."""
+    @staticmethod
+    def restore(
+        root: str,
+        plan: LaunchPlan,
+        config: bytes,
+        options: dict[str, Any],
+        *,
+        stdio: tuple[int, int, int],
+        console_socket: int | None = None,
+    ) -> Container:
+        """As `create`, from the images of a `checkpoint`. options: `pyrt.checkpoints.request`. Raises HostError without a criu that works."""
+    def checkpoint(self, options: dict[str, Any]) -> list[str]:
+        """Write its images; then it is deleted, unless options say that it goes on. Returns which poststop hooks failed. Raises
+        InvalidState, and HostError without a criu that works."""
     @property
     def id(self) -> str: ...
     @property

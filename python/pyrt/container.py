@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from typing_extensions import Unpack
 
+    from pyrt.checkpoints import CheckpointOptions
     from pyrt.completed import CompletedProcess
     from pyrt.errors import ContainerTimeout
     from pyrt.events import OutOfMemory
@@ -273,10 +274,14 @@ class Container:
         It must be stopped, or created: then it is ended first, as runc does and the runtime-spec does not. force: whatever its state,
         also an unreadable one, and nothing happens where it does not exist. Raises InvalidState.
         """
-        process = self._process
         failures = self._native.delete(force)
         self.warnings += failures
         say("container %s: deleted", self.id, warnings=failures)
+        self._release()
+
+    def _release(self) -> None:
+        """Whoever keeps this object after the deletion keeps no descriptor; the exit status stays known."""
+        process = self._process
         if process is None:
             return
         try:
@@ -286,7 +291,6 @@ class Container:
         if status is not None:
             self._exit_status = status
         self._max_rss_bytes = process.max_rss_bytes
-        # Whoever keeps this object longer keeps no descriptor.
         self._process = None
         process.close()
 
@@ -331,6 +335,26 @@ class Container:
             timeout=timeout,
             check=check,
         )
+
+    def checkpoint(self, image_path: "StrPath", **options: "Unpack[CheckpointOptions]") -> None:
+        """Write it to files, from which `Runtime.restore` makes it again, here or on another host. It is ended and deleted then.
+
+        image_path: the directory of CRIU's images, made where it is missing. leave_running: it goes on, and is not deleted. pre_dump: only
+        its memory is written, and it goes on; a later checkpoint with parent_path (as seen from image_path) writes what has changed.
+        work_path: where CRIU's log and sockets go, else image_path. tcp_established, tcp_skip_in_flight, ext_unix_sk, shell_job,
+        file_locks, link_remap, auto_dedup, empty_ns (``["network"]``) and manage_cgroups_mode (soft) are criu(8)'s. lazy_pages: memory
+        stays here until it is fetched, from page_server (address and port); status_fd gets a NUL byte when it can be.
+
+        Raises InvalidState unless it is running or paused; HostError where criu is missing, fails its own check, or cannot do what is
+        asked, which also goes for containers with a copy-on-write root; Error in CRIU's words. After a failure it goes on as it was.
+        """
+        from pyrt.checkpoints import request
+
+        failures = self._native.checkpoint(request(image_path, options))
+        self.warnings += failures
+        say("container %s: written to %s", self.id, image_path, warnings=failures)
+        if not (options.get("leave_running") or options.get("pre_dump")):
+            self._release()
 
     def _ended(self, status: int | None, timeout: float | None) -> int:
         if status is None:

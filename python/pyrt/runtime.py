@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from typing_extensions import Unpack
 
+    from pyrt.checkpoints import RestoreOptions
     from pyrt.options import ContainerOptions
 
     StrPath = str | PathLike[str]
@@ -120,6 +121,41 @@ class Runtime:
         container = Container(native, terminal=plan.terminal)
         container.warnings += plan.warnings
         say("container %s: created", id, warnings=plan.warnings)
+        return container
+
+    def restore(
+        self,
+        id: str,
+        image_path: "StrPath",
+        *,
+        bundle: "StrPath" = ".",
+        attached: bool = False,
+        stdio: tuple[int, int, int] = (0, 1, 2),
+        console_socket: int | None = None,
+        cgroups: bool = True,
+        **options: "Unpack[RestoreOptions]",
+    ) -> Container:
+        """Create a container from what `Container.checkpoint` wrote. It runs when this returns: from where it was, not from its start.
+
+        id: a new one. bundle: a directory with the config.json and the root file system that it had; its files are not in the images.
+        stdio: descriptors that stand for those that led out of the container. attached, console_socket, cgroups: as for `create`. Hooks run
+        as for a new container: prestart and createRuntime when its namespaces are there, poststart when it runs. work_path, tcp_close,
+        lsm_profile, lsm_mount_context and the rest are criu(8)'s; those that the checkpoint was given must be given again.
+
+        On failure nothing is left. Raises AlreadyExists, SpecError, HostError where criu is missing or fails its own check, Error in
+        CRIU's words.
+        """
+        from pyrt.checkpoints import request
+
+        _native.Container(self._root, id)  # refuses what is no id, before anything is read
+        wanted = request(image_path, options)
+        source = _from_bundle(bundle, None)
+        plan = _native.plan(source.config, bundle=source.bundle, id=id, form="engine", cgroup_default=f"/pyrt-{id}", cgroups=cgroups)
+        _check_terminal(plan, attached, console_socket)
+        native = _native.Container.restore(self._root, plan, source.config, wanted, stdio=stdio, console_socket=console_socket)
+        container = Container(native, terminal=plan.terminal)
+        container.warnings += plan.warnings
+        say("container %s: restored from %s", id, image_path, warnings=plan.warnings)
         return container
 
     def get(self, id: str) -> Container:

@@ -22,8 +22,10 @@ CONTROLLERS = ("cpu", "cpuset", "io", "memory", "pids")
 NAMESPACES = ("cgroup", "ipc", "mnt", "net", "pid", "time", "user", "uts")
 ENGINES = ("podman", "containerd", "dockerd", "conmon", "slurmctld", "slurmd", "srun", "munged", "crictl")
 TOOLS = ("newuidmap", "useradd", "setpriv", "bwrap", "unshare", "nsenter", "losetup", "mkfs.ext4", "strace", "ps", "ip", "apparmor_parser")
+SHELLS = ("bash", "fish", "zsh")
+READERS = ("man", "mandoc")
 BUS = ("dbus-daemon", "busctl")
-PROGRAMS = ("crun", "debootstrap", "runc", *TOOLS, *BUS, *ENGINES)
+PROGRAMS = ("crun", "debootstrap", "runc", *TOOLS, *SHELLS, *READERS, *BUS, *ENGINES)
 KERNELS = ((6, 1), (6, 5), (6, 6), (6, 15))
 """Versions that brought something which pyrt uses where it can: offsets of time namespaces, idmapped tmpfs, user attributes of a tmpfs,
 PIDFD_GET_INFO."""
@@ -119,12 +121,20 @@ def controller_of_cgroup2(name: str) -> bool:
     return mount is not None and name in (mount / "cgroup.controllers").read_text().split()
 
 
+@functools.cache
+def criu_check() -> bool | None:
+    """Whether criu finds all that it needs here; None without criu."""
+    return subprocess.run(["criu", "check"], capture_output=True, check=False).returncode == 0 if program("criu") else None
+
+
 FACTS: dict[str, Callable[[], bool]] = {
     "root": lambda: os.geteuid() == 0,
     "ordinary users": ordinary_users,
     "mounts": mount_works,
     "busybox": Path("/bin/busybox").exists,
     "two processors": lambda: len(os.sched_getaffinity(0)) > 1,
+    "criu that works": lambda: criu_check() is True,
+    "criu that fails its check": lambda: criu_check() is False,
     "AppArmor": lambda: _module("/sys/module/apparmor/parameters/enabled"),
     "no AppArmor": lambda: not _module("/sys/module/apparmor/parameters/enabled"),
     "no SELinux": lambda: not Path("/sys/fs/selinux/enforce").exists(),

@@ -12,7 +12,7 @@ import pytest
 import pyrt
 from pyrt import _native
 from pyrt.cli import help as pages
-from pyrt.cli import people
+from pyrt.cli import people, people_table
 from pyrt.cli.table import GLOBAL, OPTIONS, VERBS, Verb, options_of
 
 WIDTH = 120
@@ -44,9 +44,9 @@ def test_pages_fit_a_terminal(verb: Verb | None) -> None:
 
 
 def test_the_people_s_page_has_every_option() -> None:
-    page = people._page()
+    page = people.page()
     assert page.startswith("usage: pyrt run [options] -- CMD [ARG...]\n")
-    for option in people.OPTIONS:
+    for option in people_table.OPTIONS:
         assert f"{', '.join(option.names)}{f' {option.metavar}' if option.metavar else ''} " in page
         assert option.help in page
 
@@ -55,7 +55,7 @@ def test_every_help_text_is_one_line_in_one_style() -> None:
     for text in (
         *(option.help for option in OPTIONS),
         *(verb.help for verb in VERBS.values()),
-        *(option.help for option in people.OPTIONS),
+        *(option.help for option in people_table.OPTIONS),
     ):
         assert "\n" not in text
         assert not text.endswith(".") or text.endswith("..."), text

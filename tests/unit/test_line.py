@@ -89,6 +89,8 @@ def value_of(values: Values, option: Option) -> object:
         return values.flag(option.name)
     if option.kind == "text":
         return values.text(option.name)
+    if option.kind == "list":
+        return values.texts(option.name) or None
     return values.number(option.name)
 
 

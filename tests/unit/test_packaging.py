@@ -16,6 +16,7 @@ import pyrt
 from helpers import elf
 from helpers.commands import PYRT
 from pyrt import _native
+from pyrt.cli.table import VERBS
 
 DIST = Path(__file__).resolve().parents[2] / "dist"
 KNOWN_DEPENDENCIES = {"rich"}
@@ -104,6 +105,9 @@ def test_the_wheel_carries_module_stub_marker_and_command() -> None:
     assert {f"pyrt_oci-{version}.dist-info/licenses/{name}" for name in ("LICENSE", "NOTICE")} <= names
     share = f"pyrt_oci-{version}.data/data/share/pyrt"
     assert {f"{share}/{name}" for name in ("containers.conf.d/50-pyrt.conf", "docker/daemon.json", "containerd/config.toml")} <= names
+    shells = {"bash-completion/completions/pyrt", "zsh/site-functions/_pyrt", "fish/vendor_completions.d/pyrt.fish"}
+    manual = {f"man/man1/{name}" for name in ("pyrt.1", *(f"pyrt-{verb}.1" for verb in VERBS))}
+    assert {f"pyrt_oci-{version}.data/data/share/{name}" for name in shells | manual} <= names
     assert command.external_attr >> 16 & 0o111 == 0o111, "pip installs a script with the mode it has in the wheel"
     assert not [name for name in names if name.startswith(("tests", "benches")) or "__pycache__" in name]
 

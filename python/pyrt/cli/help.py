@@ -1,8 +1,10 @@
 """Help, usage lines and the version. argparse makes the pages from the same table that `line` reads command lines by."""
 
 import argparse
+import textwrap
 
 from pyrt import _native
+from pyrt.cli.details import DETAILS
 from pyrt.cli.table import GLOBAL, VERBS, Option, Verb, options_of
 
 __all__ = ["page", "parser", "usage", "version"]
@@ -22,7 +24,7 @@ def parser() -> argparse.ArgumentParser:
             verb.name,
             help=verb.help,
             description=verb.help,
-            epilog=_RUN_FORMS if verb.name == "run" else None,
+            epilog=_epilog(verb),
             add_help=False,
             allow_abbrev=False,
             formatter_class=_formatter,
@@ -64,8 +66,25 @@ def _of(verb: Verb | None) -> argparse.ArgumentParser:
     return found
 
 
+def _epilog(verb: Verb) -> str:
+    """How it acts, and lines to begin with."""
+    details = DETAILS[verb.name]
+    paragraphs = [*details.text, *([_RUN_FORMS] if verb.name == "run" else [])]
+    text = "\n\n".join(textwrap.fill(paragraph, _WIDTH - 2) for paragraph in paragraphs)
+    width = max(len(line) for line, _ in details.examples)
+    examples = "".join(f"\n  {line:<{width}}  # {meaning}" for line, meaning in details.examples)
+    return f"{text}\n\nexamples:{examples}"
+
+
+class _Formatter(argparse.HelpFormatter):
+    """Keeps the lines of what follows the options as they are."""
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        return "".join(f"{indent}{line}\n" for line in text.splitlines())
+
+
 def _formatter(prog: str) -> argparse.HelpFormatter:
-    return argparse.HelpFormatter(prog, max_help_position=32, width=_WIDTH)
+    return _Formatter(prog, max_help_position=32, width=_WIDTH)
 
 
 def _add_options(target: argparse.ArgumentParser, verb: str) -> None:

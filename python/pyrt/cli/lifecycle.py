@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pyrt.cli.main import Globals
     from pyrt.container import Container
 
-__all__ = ["create", "run"]
+__all__ = ["attend", "check_open", "connect", "create", "run", "send_descriptor", "tell_warnings", "write_pid_file"]
 
 FAILED = 1
 SIGNALLED = 128
@@ -47,13 +47,18 @@ def run(line: "Line", settings: "Globals") -> int:
     if detach:
         container.wait_ready()
         return 0
+    return attend(container, settings, keep=line.options.flag("keep"))
+
+
+def attend(container: "Container", settings: "Globals", *, keep: bool) -> int:
+    """Wait for a container in the foreground, and delete it unless keep says otherwise. Returns its exit status, 128 + n for a signal."""
     try:
         status = container.foreground()
     finally:
-        if not line.options.flag("keep"):
+        if not keep:
             warned = len(container.warnings)
             container.delete(force=True)
-            _warn(container, settings, warned)
+            tell_warnings(container, settings, warned)
     if status:
         _tell_cause(container, settings)
     if status is None:
@@ -82,7 +87,7 @@ def _make(line: "Line", settings: "Globals", *, start: bool, attached: bool) -> 
         cgroup_manager="systemd" if settings.cgroup_manager == "systemd" else "cgroupfs",
         notify_socket=settings.notify_socket,
     )
-    _warn(container, settings)
+    tell_warnings(container, settings)
     try:
         pid_file = options.text("pid_file")
         if pid_file is not None:
@@ -92,7 +97,7 @@ def _make(line: "Line", settings: "Globals", *, start: bool, attached: bool) -> 
     except BaseException:
         warned = len(container.warnings)
         container.delete(force=True)
-        _warn(container, settings, warned)
+        tell_warnings(container, settings, warned)
         raise
     settings.messages.debug(f"container {container.id} has init {container.init_pid}")
     return container
@@ -107,7 +112,7 @@ def _tell_cause(container: "Container", settings: "Globals") -> None:
         settings.messages.warning(f"container {container.id}: {report.explanation}")
 
 
-def _warn(container: "Container", settings: "Globals", start: int = 0) -> None:
+def tell_warnings(container: "Container", settings: "Globals", start: int = 0) -> None:
     for warning in container.warnings[start:]:
         settings.messages.warning(warning)
 

@@ -1,12 +1,13 @@
 """`pyrt run [options] -- CMD ARG...`: a command in a container of its own, for people. `--` chooses this form and nothing else does.
 
-The options are one table, which makes the parser and the help. `configuration` and `process.Launch` are the library's own, so the defaults
-are too. Exit codes are docker's: 125 pyrt failed, 126 cannot be executed, 127 not found, 128+n signal n, 124 --timeout.
+The options are ``people_table``, which makes the parser and the help. `configuration` and `process.Launch` are the library's own, so the
+defaults are too. Exit codes are docker's: 125 pyrt failed, 126 cannot be executed, 127 not found, 128+n signal n, 124 --timeout.
 """
 
 import os
 
 from pyrt import signals
+from pyrt.cli.people_table import OPTIONS, Option
 from pyrt.configuration import configure
 from pyrt.errors import Error, ExecutableError, MissingExecutable
 from pyrt.launch import Launch
@@ -14,13 +15,13 @@ from pyrt.stdio import Stdio
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
     from typing import Any
 
     from pyrt.cli.main import Globals
     from pyrt.options import ContainerOptions
 
-__all__ = ["OPTIONS", "main"]
+__all__ = ["main", "page"]
 
 TIMED_OUT = 124
 FAILED = 125
@@ -28,79 +29,11 @@ CANNOT_EXECUTE = 126
 NOT_FOUND = 127
 SIGNALED = 128
 
-_SECONDS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0}
-
 
 class UsageError(Exception):
     """The command line is wrong; says how."""
 
 
-class Option:
-    """An option. names: as they are typed. target: what `_options` finds it under. metavar: its value, None for a switch.
-
-    read: turns the value's text into what the library takes; raises ValueError. many: may be said again and again.
-    """
-
-    __slots__ = ("help", "many", "metavar", "names", "read", "target")
-
-    def __init__(
-        self, names: str, target: str, metavar: str | None, help: str, *, read: "Callable[[str], Any]" = str, many: bool = False
-    ) -> None:
-        self.names = names.split()
-        self.target = target
-        self.metavar = metavar
-        self.help = help
-        self.read = read
-        self.many = many
-
-
-def _seconds(text: str) -> float:
-    number = text.rstrip("smh")
-    unit = text[len(number) :]
-    try:
-        seconds = float(number) * _SECONDS[unit]
-    except (ValueError, KeyError):
-        seconds = 0.0
-    if not 0 < seconds < float("inf"):
-        raise ValueError(f"{text!r} is not a number of seconds above 0, or one with s, m or h")
-    return seconds
-
-
-def _size(text: str) -> int:
-    from pyrt.limits import size_bytes
-
-    return size_bytes(text)
-
-
-def _network(text: str) -> str:
-    if text not in ("none", "host"):
-        raise ValueError(f"{text!r} is neither none nor host")
-    return text
-
-
-OPTIONS = (
-    Option("--rootfs", "rootfs", "DIR", "directory to be the root, copy-on-write (default: the host view)"),
-    Option("--no-overlay", "no_overlay", None, "write to the rootfs itself"),
-    Option("--here", "here", None, "show the current directory, copy-on-write, and start in it"),
-    Option("--show", "show", "PATH", "show more of the host, copy-on-write", many=True),
-    Option("--read-only", "read_only", None, "make the root read-only"),
-    Option("--size", "size", "SIZE", "how much may be written (default: the memory limit, else 1G)", read=_size),
-    Option("--mount", "mounts", "SPEC", "type=bind,src=DIR,dst=DIR[,ro] or type=tmpfs,dst=DIR[,tmpfs-size=SIZE]", many=True),
-    Option("-m --memory", "memory", "SIZE", "limit of memory: bytes, or 256M, 1G", read=_size),
-    Option("--cpus", "cpus", "N", "limit of processor time: 0.5 is half of one", read=float),
-    Option("--pids", "pids", "N", "limit of processes and threads (default: 2048)", read=int),
-    Option("--timeout", "timeout", "TIME", "end everything after so many seconds (or 5m, 1h), with status 124", read=_seconds),
-    Option("--network", "network", "none|host", "network: none but loopback (default), or the host's", read=_network),
-    Option("--hostname", "hostname", "NAME", "host name inside (default: --name, else pyrt)"),
-    Option("-u --user", "user", "USER[:GROUP]", "run as this user, by name or number"),
-    Option("-e --env", "env", "NAME[=VALUE]", "set a variable, or pass on the one that is set here", many=True),
-    Option("-w --workdir", "cwd", "DIR", "directory to start in"),
-    Option("--seccomp", "seccomp", "FILE", "profile in docker's format or the OCI's, or unconfined (default: docker's)"),
-    Option("-t --tty", "tty", None, "with a terminal of its own"),
-    Option("-i --interactive", "interactive", None, "accepted, and changes nothing: stdin is yours anyway"),
-    Option("--name", "name", "NAME", "name of the container and of its cgroup"),
-    Option("-h --help", "help", None, "show this and exit"),
-)
 _BY_NAME = {name: option for option in OPTIONS for name in option.names}
 
 
@@ -110,7 +43,7 @@ def main(words: list[str], settings: "Globals") -> int:
     try:
         said, command = _read(words)
         if "help" in said:
-            messages.output(_page())
+            messages.output(page())
             return 0
         if not command:
             raise UsageError("there is no command after --")
@@ -269,7 +202,7 @@ def _hinted(error: ExecutableError, said: "dict[str, Any]") -> str:
     return f"{error}; the host has it in {directory}, which is not shown: --show {directory} does"
 
 
-def _page() -> str:
+def page() -> str:
     shown = [(", ".join(option.names) + (f" {option.metavar}" if option.metavar else ""), option.help) for option in OPTIONS]
     width = max(len(names) for names, _ in shown)
     lines = "".join(f"  {names:<{width}}  {meaning}\n" for names, meaning in shown)

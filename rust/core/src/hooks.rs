@@ -46,8 +46,15 @@ impl Output {
         sys::anonymous_file(c"hook-output", false).map(|fd| Output(File::from(fd))).op("keep what a hook says")
     }
 
-    fn stdio(&self) -> std::io::Result<Stdio> {
+    pub(crate) fn stdio(&self) -> std::io::Result<Stdio> {
         self.0.try_clone().map(Stdio::from)
+    }
+
+    /// All of it, from its beginning.
+    pub(crate) fn read(&self) -> std::io::Result<File> {
+        let mut file = self.0.try_clone()?;
+        file.seek(SeekFrom::Start(0))?;
+        Ok(file)
     }
 
     /// The last of it, on one line; `None` where there is nothing to read.

@@ -514,12 +514,7 @@ impl<'a> Launch<'a> {
                 self.terminal = Some(master);
             }
             Some(socket) => {
-                let name = format!("/dev/pts/{number}");
-                let fds = [master.as_raw_fd()];
-                let rights = [ControlMessage::ScmRights(&fds)];
-                sendmsg::<UnixAddr>(socket.as_raw_fd(), &[IoSlice::new(name.as_bytes())], &rights, MsgFlags::MSG_NOSIGNAL, None)
-                    .map(drop)
-                    .op("send the terminal over the console socket")?;
+                send_terminal(socket, &format!("/dev/pts/{number}"), master.as_fd())?;
             }
         }
         Ok(())
@@ -666,6 +661,15 @@ impl<'a> Launch<'a> {
             error.with_hint(hint)
         })
     }
+}
+
+/// The pty's master, to whoever listens at the console socket: one message, whose data is the pty's name.
+pub(crate) fn send_terminal(socket: BorrowedFd<'_>, name: &str, master: BorrowedFd<'_>) -> Result<()> {
+    let fds = [master.as_raw_fd()];
+    let rights = [ControlMessage::ScmRights(&fds)];
+    sendmsg::<UnixAddr>(socket.as_raw_fd(), &[IoSlice::new(name.as_bytes())], &rights, MsgFlags::MSG_NOSIGNAL, None)
+        .map(drop)
+        .op("send the terminal over the console socket")
 }
 
 /// A namespace file, checked to be of the kind that config.json says.

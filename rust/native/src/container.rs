@@ -70,6 +70,33 @@ impl Container {
         Ok(Container(made.map_err(Raised::from)?))
     }
 
+    #[staticmethod]
+    #[pyo3(signature = (root, plan, config, options, *, stdio, console_socket = None))]
+    fn restore(
+        py: Python<'_>,
+        root: PathBuf,
+        plan: &LaunchPlan,
+        config: &[u8],
+        options: &Bound<'_, PyAny>,
+        stdio: [RawFd; 3],
+        console_socket: Option<RawFd>,
+    ) -> PyResult<Self> {
+        let options = crate::json::read_as(options)?;
+        let made = py.detach(|| {
+            let console_socket = console_socket.map(lend);
+            let lent = Lent { stdio: stdio.map(lend), start_socket: None, console_socket, kept: &[], entered: None };
+            let plan = plan.core();
+            let directory = Directory::new(&root, &plan.options.id).map_err(Raised::from)?;
+            Core::restore(directory, plan, config, &lent, &options, interrupted)
+        });
+        Ok(Container(made?))
+    }
+
+    fn checkpoint(&self, py: Python<'_>, options: &Bound<'_, PyAny>) -> PyResult<Vec<String>> {
+        let options = crate::json::read_as(options)?;
+        Ok(py.detach(|| self.0.checkpoint(&options, interrupted))?)
+    }
+
     #[getter]
     fn id(&self) -> &str {
         self.0.directory().id()

@@ -95,3 +95,8 @@ fn convert(value: &Bound<'_, PyAny>, depth: usize) -> PyResult<Value> {
 pub fn as_dict<'py>(py: Python<'py>, value: &impl serde::Serialize) -> PyResult<Bound<'py, PyAny>> {
     to_python(py, &serde_json::to_value(value).map_err(|error| PyValueError::new_err(error.to_string()))?)
 }
+
+/// Dicts as a value of the core's, by the names of its fields.
+pub fn read_as<T: serde::de::DeserializeOwned>(value: &Bound<'_, PyAny>) -> PyResult<T> {
+    serde_json::from_value(from_python(value)?).map_err(|error| PyValueError::new_err(error.to_string()))
+}

@@ -22,20 +22,7 @@ impl Container {
     /// Errors: `AlreadyExists`, and all that a launch says; nothing is left then.
     pub fn create(directory: Directory, plan: &LaunchPlan, config: &[u8], lent: &Lent<'_>, notify: Option<&Path>) -> Result<Self> {
         let waits = plan.options.waits_for_start;
-        let config = std::str::from_utf8(config).ok().and_then(|text| RawValue::from_string(text.to_owned()).ok());
-        let state = Arc::new(State::new(Beginning {
-            id: directory.id().to_owned(),
-            boot_id: boot_id()?.to_owned(),
-            oci_version: plan.config.spec.version().to_owned(),
-            bundle: text(&plan.options.bundle, "bundle")?,
-            rootfs: text(&plan.rootfs, "rootfs")?,
-            annotations: plan.annotations().into_iter().collect(),
-            own_pid_namespace: plan.own_pid_namespace,
-            has_poststart: plan.has_poststart(),
-            has_poststop: plan.has_poststop(),
-            new_keyring: plan.options.new_keyring,
-            config: config.ok_or_else(|| Error::spec("(file)", "not JSON"))?,
-        }));
+        let state = Arc::new(State::new(Beginning::of(plan, directory.id(), config)?));
         let lock = directory.create()?;
         let launched = launch_with_state(&directory, &lock, plan, lent, &state, notify);
         let launched = launched.inspect_err(|_| {
@@ -49,6 +36,26 @@ impl Container {
             container.run_poststart(&state)?;
         }
         Ok(container)
+    }
+}
+
+impl Beginning {
+    /// What a plan says, with the bytes of its config.json.
+    pub(super) fn of(plan: &LaunchPlan, id: &str, config: &[u8]) -> Result<Self> {
+        let config = std::str::from_utf8(config).ok().and_then(|text| RawValue::from_string(text.to_owned()).ok());
+        Ok(Beginning {
+            id: id.to_owned(),
+            boot_id: boot_id()?.to_owned(),
+            oci_version: plan.config.spec.version().to_owned(),
+            bundle: text(&plan.options.bundle, "bundle")?,
+            rootfs: text(&plan.rootfs, "rootfs")?,
+            annotations: plan.annotations().into_iter().collect(),
+            own_pid_namespace: plan.own_pid_namespace,
+            has_poststart: plan.has_poststart(),
+            has_poststop: plan.has_poststop(),
+            new_keyring: plan.options.new_keyring,
+            config: config.ok_or_else(|| Error::spec("(file)", "not JSON"))?,
+        })
     }
 }
 

@@ -1,13 +1,15 @@
 //! One container, from its creation to its end: what both the Python package and the command's quick verbs act on.
 //!
-//! `state` is what is known of it, `directory` where that is kept, `create` makes it, `exec` puts
-//! another process into it, `root` is where its files are; here are the transitions after that. Every call reads
+//! `state` is what is known of it, `directory` where that is kept, `create` makes it, `exec` puts another process into it, `checkpoint` writes
+//! it down and `restore` makes it of that, `root` is where its files are; here are the transitions after that. Every call reads
 //! the state on disk anew, so handles in several threads and processes agree. What changes the state takes the container's lock; reading
 //! it and signalling do not, because both must work while a hook hangs.
 
+mod checkpoint;
 mod create;
 mod directory;
 mod exec;
+mod restore;
 mod root;
 mod state;
 #[cfg(test)]

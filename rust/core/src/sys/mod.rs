@@ -109,6 +109,20 @@ pub fn start_clean(command: &mut std::process::Command) {
     unsafe { command.pre_exec(clean) };
 }
 
+/// The command keeps these descriptors under their numbers, whatever `start_clean` did before.
+pub fn keep_open(command: &mut std::process::Command, descriptors: Vec<i32>) {
+    use std::os::unix::process::CommandExt;
+    let keep = move || {
+        descriptors.iter().try_for_each(|fd| {
+            // SAFETY: no pointers; a number that is not open is EBADF.
+            checked(unsafe { libc::syscall(libc::SYS_fcntl, *fd, libc::F_SETFD, 0) })?;
+            Ok(())
+        })
+    };
+    // SAFETY: between fork and exec the closure reads memory and makes system calls only; it neither allocates nor takes a lock.
+    unsafe { command.pre_exec(keep) };
+}
+
 /// Fills it with random bytes: getrandom(2), which gives up to 256 at once.
 pub fn random(bytes: &mut [u8; 8]) -> Result<()> {
     // SAFETY: the array lives past the call and its length is passed.
