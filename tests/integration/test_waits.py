@@ -9,14 +9,16 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 import pyrt
-from helpers import callers
+from helpers import callers, cgroups
 from helpers.bundles import Bundle
 from helpers.commands import Command
+from helpers.hosts import requires
 from helpers.waiting import SOON, runs, until
 
 ID = f"waits-{os.getpid()}"
@@ -113,3 +115,41 @@ def test_a_paused_container_ends(runtime: pyrt.Runtime, running: pyrt.Container,
         command("delete", "--force", running.id).ok()
         assert runtime.list() == []
     until(lambda: not runs(pid), "the init ends")
+
+
+@requires("hybrid cgroups")
+@pytest.mark.parametrize("verb", ["kill", "delete"])
+def test_a_container_that_somebody_froze_by_the_v1_freezer_ends(
+    runtime: pyrt.Runtime, running: pyrt.Container, command: Command, verb: str
+) -> None:
+    """pyrt freezes by cgroup2 here; the v1 freezer, which others use, lets no SIGKILL through."""
+    pid = running.pid
+    freezer = cgroups.directory(cgroups.of(pid)["freezer"], "freezer")
+    (freezer / "freezer.state").write_text("FROZEN")
+    until(lambda: (freezer / "freezer.state").read_text() == "FROZEN\n", "it is frozen")
+    if verb == "kill":
+        command("kill", running.id, "KILL").ok()
+        assert running.wait(SOON) == -signal.SIGKILL
+    else:
+        command("delete", "--force", running.id).ok()
+        assert runtime.list() == []
+    until(lambda: not runs(pid), "the init ends")
+
+
+@requires("cgroup2")
+def test_a_container_below_a_cgroup_that_is_frozen_ends(command: Command, bundle: Bundle) -> None:
+    """cgroup2 lets SIGKILL through to what is frozen, also from above."""
+    outer = f"/{ID}-outer"
+    bundle.linux["cgroupsPath"] = f"{outer}/inner"
+    command("run", "--detach", "--bundle", bundle.args("sleep", "1000").path, ID).ok()
+    directory = cgroups.directory(cgroups.of(command("state", ID).json["pid"])[cgroups.UNIFIED], cgroups.UNIFIED).parent
+    (directory / "cgroup.freeze").write_text("1")
+    try:
+        assert command("state", ID).json["status"] in ("running", "paused")
+        command("kill", ID, "KILL").ok()
+        command("delete", "--force", ID).ok()
+    finally:
+        # It goes with the last in it.
+        with suppress(FileNotFoundError):
+            (directory / "cgroup.freeze").write_text("0")
+    assert cgroups.matching(outer.lstrip("/")) == []

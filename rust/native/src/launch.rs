@@ -16,7 +16,7 @@ use pyrt_core::sys::lend;
 use pyrt_core::systemd::Manager;
 use pyrt_core::view::ViewEntries;
 
-use crate::errors::Raised;
+use crate::errors::{given_up, Raised};
 use crate::process::Process;
 use crate::seccomp::SeccompProfile;
 
@@ -206,7 +206,10 @@ pub fn run_hooks(py: Python<'_>, config: &[u8], stage: &str, state: &[u8]) -> Py
         "poststart" => pyrt_core::hooks::run_stage(&config.spec, HookStage::Poststart, state)
             .map(|()| Vec::new())
             .map_err(|error| Raised::from(error).into()),
-        "poststop" => Ok(pyrt_core::hooks::run_all(&config.spec, HookStage::Poststop, state)),
+        "poststop" => {
+            let failures = pyrt_core::hooks::run_all(&config.spec, HookStage::Poststop, state);
+            given_up().map(|()| failures)
+        }
         _ => Err(PyValueError::new_err("stage must be \"poststart\" or \"poststop\"")),
     })
 }

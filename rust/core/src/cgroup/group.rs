@@ -18,6 +18,9 @@ use crate::systemd::Scope;
 /// uninterruptibly takes longer, and that may last for ever.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// How long what was killed may take before it is looked at what hinders it.
+const UNHINDERED: Duration = Duration::from_millis(500);
+
 /// How long a removal waits for the kernel to be done with processes that have ended.
 const REMOVAL_PATIENCE: Duration = Duration::from_secs(2);
 
@@ -179,9 +182,28 @@ impl Cgroup {
     pub fn kill(&self) -> Result<()> {
         let deadline = Instant::now() + PATIENCE;
         match (self.v2(), self.tracker()) {
-            (Some(directory), _) => v2::kill(directory, deadline),
+            (Some(directory), _) => {
+                let sent = v2::kill(directory, deadline.min(Instant::now() + UNHINDERED));
+                match sent {
+                    // What the v1 freezer holds, whoever froze it, takes no signal.
+                    Err(error) if error.errno == Some(Errno::ETIMEDOUT) => {
+                        self.let_die()?;
+                        v2::wait_until_empty(directory, deadline)
+                    }
+                    sent => sent,
+                }
+            }
             (None, Some(directory)) => v1::kill(directory, self.v1("freezer"), deadline),
             (None, None) => Ok(()),
+        }
+    }
+
+    /// For processes that were sent SIGKILL: cgroup2 lets it through to frozen ones, the v1 freezer does not. Errors: `InvalidState` where a cgroup
+    /// above is the one that is frozen.
+    pub fn let_die(&self) -> Result<()> {
+        match self.v1("freezer") {
+            Some(freezer) if v1::frozen(freezer)? => v1::thaw(freezer),
+            _ => Ok(()),
         }
     }
 

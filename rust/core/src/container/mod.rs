@@ -219,8 +219,7 @@ impl Container {
             _ => self.signal_init(&state, signal, all)?,
         }
         match group {
-            // The v1 freezer does not let even SIGKILL through.
-            Some(group) if status == Status::Paused && signal == SIGKILL => group.thaw(),
+            Some(group) if signal == SIGKILL => group.let_die(),
             _ => Ok(()),
         }
     }
