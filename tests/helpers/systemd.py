@@ -14,9 +14,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from helpers.commands import Command
 from helpers.hosts import cgroup_mounts
+
+if TYPE_CHECKING:
+    from helpers.ordinary import Ordinary
 
 SYSTEMD = Path("/lib/systemd/systemd")
 CGROUP = "pyrt-systemd-test"
@@ -66,6 +70,31 @@ class Systemd:
         """Words before a command's that execute it where this systemd is PID 1."""
         enter = 'echo 0 >"$1/callers/cgroup.procs" && pid=$2 && shift 2 && exec nsenter --target "$pid" --mount --pid --cgroup -- "$@"'
         return ["sh", "-c", enter, "sh", str(self.cgroup), str(self.pid)]
+
+    def before(self) -> str:
+        """The same for what `Ordinary` starts as a user."""
+        enter = f"nsenter --target {self.pid} --mount --pid --cgroup --"
+        return f'echo 0 >"{self.cgroup}/callers/cgroup.procs"\nset -- {enter} "$@"'
+
+    @contextmanager
+    def of_user(self, user: Ordinary) -> Iterator[str]:
+        """A `systemd --user` of his, as logind would start it, for which he gets a name. The path of its cgroup."""
+        name = f"pyrt-{user.uid}"
+        subprocess.run(["groupadd", "--gid", str(user.gid), name], check=True, capture_output=True)
+        make = ["useradd", "--no-create-home", "--no-log-init", "--uid", str(user.uid), "--gid", str(user.gid)]
+        subprocess.run([*make, "--home-dir", user.directory, name], check=True, capture_output=True)
+        unit = f"user-{user.uid}.service"
+        variables = [f"--setenv={name}={user.directory}" for name in ("XDG_RUNTIME_DIR", "HOME")]
+        properties = [f"--property={setting}" for setting in ("Delegate=yes", "Type=notify", "DefaultDependencies=no")]
+        ids = [f"--uid={user.uid}", f"--gid={user.gid}"]
+        line = ["systemd-run", f"--unit={unit}", *ids, *properties, *variables, str(SYSTEMD), "--user", "--unit=paths.target"]
+        try:
+            started = self.run(*line)
+            assert started.returncode == 0, started.stderr
+            yield f"/system.slice/{unit}"
+        finally:
+            self.run("systemctl", "stop", unit)
+            subprocess.run(["userdel", name], check=True, capture_output=True)
 
     def run(self, *words: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run([*self.prefix, *words], capture_output=True, text=True, check=False)

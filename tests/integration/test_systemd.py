@@ -10,6 +10,7 @@ import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -18,6 +19,9 @@ from helpers.commands import Command
 from helpers.hosts import requires
 from helpers.systemd import Systemd, systemd
 from helpers.waiting import until
+
+if TYPE_CHECKING:
+    from helpers.ordinary import Ordinary
 
 pytestmark = requires("virtual machine", "pure cgroup v2", "busctl", "dbus-daemon")
 
@@ -203,3 +207,21 @@ os.kill(os.getpid(), 9)
     assert timeout == "timeout"
     # The watcher ends what the killed caller left.
     until(lambda: running_systemd.scopes() == [], "no scope is left")
+
+
+@requires("ordinary users", "useradd")
+def test_an_ordinary_user_asks_his_own_systemd(running_systemd: Systemd, ordinary: Ordinary) -> None:
+    code = """
+process = pyrt.Popen(["sleep", "1000"], rootfs=sys.argv[1], cgroup_manager="systemd", memory="64M", pids=9)
+path = open(f"/proc/{process.pid}/cgroup").read().strip().removeprefix("0::")
+limits = [open(f"/sys/fs/cgroup{path}/{name}").read().strip() for name in ("memory.max", "pids.max")]
+process.kill()
+process.wait()
+print(json.dumps([path, limits, os.path.exists(f"/sys/fs/cgroup{path}")]))
+"""
+    with running_systemd.of_user(ordinary) as cgroup:
+        path, limits, is_left = ordinary.told(code, ordinary.rootfs(), before=running_systemd.before())
+    assert path.startswith(f"{cgroup}/user.slice/pyrt-run-")
+    assert path.endswith(".scope")
+    assert limits == ["67108864", "9"]
+    assert not is_left

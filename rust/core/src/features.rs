@@ -43,7 +43,7 @@ pub fn document(kernel: (u32, u32), commit: Option<&str>) -> Value {
         "linux": {
             "namespaces": kinds,
             "capabilities": CapabilitySet::KNOWN.names(),
-            "cgroup": {"v1": true, "v2": true, "systemd": true, "systemdUser": false, "rdma": true},
+            "cgroup": {"v1": true, "v2": true, "systemd": true, "systemdUser": true, "rdma": true},
             "seccomp": {
                 "enabled": true,
                 "actions": ACTIONS,
