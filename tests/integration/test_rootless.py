@@ -73,6 +73,13 @@ def test_the_view_shows_what_it_shows_to_root(ordinary: Ordinary) -> None:
     assert shown(ordinary, script) == as_root.stdout
 
 
+NOTHING_BELOW_USR = pytest.mark.skipif(
+    any(line.split()[4].startswith("/usr/") for line in Path("/proc/self/mountinfo").read_text().splitlines()),
+    reason="something is mounted below /usr here: it is read-only",
+)
+
+
+@NOTHING_BELOW_USR
 def test_what_is_shown_can_be_written_and_the_host_has_none_of_it(ordinary: Ordinary) -> None:
     name = f"/usr/{ordinary.directory.name}"
     assert shown(ordinary, f"echo mine > {name}; cat {name}; echo new > /etc/new; cat /etc/new") == "mine\nnew\n"
@@ -80,6 +87,7 @@ def test_what_is_shown_can_be_written_and_the_host_has_none_of_it(ordinary: Ordi
     assert not Path("/etc/new").exists()
 
 
+@NOTHING_BELOW_USR
 def test_what_is_written_to_all_parts_of_the_view_counts_against_one_size(ordinary: Ordinary) -> None:
     code = "script = 'head -c 900000 /dev/zero > /usr/a && head -c 900000 /dev/zero > /etc/b'\n"
     code += (
@@ -117,6 +125,22 @@ print(json.dumps([done.returncode, done.stdout, done.stderr]))
     assert (status, stdout) != (0, "")
     assert stdout == "mounted\n"
     assert "Read-only file system" in stderr
+
+
+def test_a_directory_on_another_mount_is_copy_on_write(ordinary: Ordinary) -> None:
+    """As a home on a disk of its own, which an overlay of `/` could only show read-only."""
+    shown = ordinary.directory / "shown"
+    shown.mkdir()
+    ordinary.owned(ordinary.directory)
+    code = """
+script = "cat inside; echo new > inside; cat inside"
+os.chdir("shown")
+done = pyrt.run(["sh", "-c", script], here=True, capture_output=True, text=True)
+print(json.dumps([done.returncode, done.stdout, done.stderr, open("inside").read()]))
+"""
+    prepare = f"mount -t tmpfs none {shown}; echo old > {shown}/inside; chown -R {ordinary.uid}:{ordinary.gid} {shown}"
+    told = ordinary.told(code, before=users.inside("unshare --mount", prepare))
+    assert told == [0, "old\nnew\n", "", "old\n"]
 
 
 def test_a_rootfs_is_copy_on_write(ordinary: Ordinary) -> None:

@@ -31,7 +31,11 @@ const SWITCHES: [(&str, &str, &str); 3] = [
 
 /// The first switch that forbids an ordinary user his user namespaces.
 pub fn forbidden() -> Option<&'static str> {
-    let says = |file: &str, value: &str| std::fs::read_to_string(file).is_ok_and(|said| said.trim() == value);
+    forbidden_by(|file| std::fs::read_to_string(file).ok())
+}
+
+fn forbidden_by(read: impl Fn(&str) -> Option<String>) -> Option<&'static str> {
+    let says = |file: &str, value: &str| read(file).is_some_and(|said| said.trim() == value);
     SWITCHES.iter().find(|(file, value, _)| says(file, value)).map(|(.., line)| *line)
 }
 
@@ -57,5 +61,26 @@ pub fn described(facts: &HostFacts) -> crate::error::Result<String> {
     match forbidden() {
         Some(line) => Err(Error::host("make a user namespace", line)),
         None => Ok(format!("may make user namespaces, as user {}", facts.uid)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn where_it_says(name: &'static str, value: &'static str) -> Option<&'static str> {
+        forbidden_by(|file| file.ends_with(name).then(|| format!("{value}\n")))
+    }
+
+    #[test]
+    fn a_switch_that_forbids_is_named_and_one_that_allows_or_is_missing_is_not() {
+        let names = ["unprivileged_userns_clone", "max_user_namespaces", "apparmor_restrict_unprivileged_userns"];
+        for (name, value) in names.into_iter().zip(["0", "0", "1"]) {
+            assert!(where_it_says(name, value).is_some_and(|line| line.contains(name)));
+        }
+        for (name, value) in names.into_iter().zip(["1", "96365", "0"]) {
+            assert_eq!(where_it_says(name, value), None);
+        }
+        assert_eq!(forbidden_by(|_| None), None);
     }
 }

@@ -54,7 +54,10 @@ pub enum ViewEntry {
         mounts_below: bool,
     },
     /// The host's directory, which lies on another mount or may not be written.
-    ReadOnlyMount,
+    ReadOnlyMount {
+        /// Its mode, where it is to be copy-on-write and nothing is mounted below it: an overlay of its own, unlike one of `/`, can do that.
+        overlay: Option<u32>,
+    },
 }
 
 /// What was found, parents before children.
@@ -86,17 +89,19 @@ impl ViewEntries {
                 link(path)?
             } else if !status.is_dir() {
                 return Err(Error::host(format!("show {}", path.display()), "only directories are shown copy-on-write"));
-            } else if sys::mount_id(path).at("look at", path.to_string_lossy())? == root {
-                let mounts_below = points.iter().any(|point| point != path && point.starts_with(path));
-                ViewEntry::Tree { mode: status.permissions().mode() & 0o7777, mounts_below }
             } else {
-                ViewEntry::ReadOnlyMount
+                let mode = status.permissions().mode() & 0o7777;
+                let mounts_below = points.iter().any(|point| point != path && point.starts_with(path));
+                match sys::mount_id(path).at("look at", path.to_string_lossy())? == root {
+                    true => ViewEntry::Tree { mode, mounts_below },
+                    false => ViewEntry::ReadOnlyMount { overlay: (!mounts_below).then_some(mode) },
+                }
             };
             entries.add(path, entry)?;
         }
         for path in &view.read_only {
             if found(path)?.is_some_and(|status| status.is_dir()) && !entries.shows(path) {
-                entries.add(path, ViewEntry::ReadOnlyMount)?;
+                entries.add(path, ViewEntry::ReadOnlyMount { overlay: None })?;
             }
         }
         for path in &view.copy {
@@ -118,7 +123,7 @@ impl ViewEntries {
     fn shows(&self, path: &Path) -> bool {
         path.ancestors()
             .filter_map(Path::to_str)
-            .any(|parent| matches!(self.0.get(parent), Some(ViewEntry::Tree { .. } | ViewEntry::ReadOnlyMount)))
+            .any(|parent| matches!(self.0.get(parent), Some(ViewEntry::Tree { .. } | ViewEntry::ReadOnlyMount { .. })))
     }
 
     fn add(&mut self, path: &Path, entry: ViewEntry) -> Result<()> {
@@ -137,7 +142,7 @@ impl ViewEntries {
             }
         }
         let below = format!("{text}/");
-        if matches!(entry, ViewEntry::Tree { .. } | ViewEntry::ReadOnlyMount) {
+        if matches!(entry, ViewEntry::Tree { .. } | ViewEntry::ReadOnlyMount { .. }) {
             self.0.retain(|known, _| !known.starts_with(&below));
         }
         self.0.insert(text.to_owned(), entry);

@@ -222,7 +222,7 @@ impl Visit<'_> {
         let Some(now) = now else { return other(Before::Nothing) };
         let unchanged = |mode: u32| now.mode() == mode && (now.status.st_uid, now.status.st_gid) == (0, 0);
         match entry {
-            ViewEntry::ReadOnlyMount => Ok(Was::Covered),
+            ViewEntry::ReadOnlyMount { .. } => Ok(Was::Covered),
             ViewEntry::Directory { mode } if now.is_directory() && unchanged(*mode) => Ok(Was::Same(Before::View)),
             ViewEntry::Directory { .. } if now.is_directory() => other(Before::View),
             ViewEntry::Tree { mode, .. } if now.is_directory() => {

@@ -198,6 +198,47 @@ fn capabilities_that_the_caller_lacks_are_dropped_with_a_warning() {
     assert!(plan.warnings().iter().any(|warning| warning.contains("unknown capability \"CAP_FLY\"")));
 }
 
+/// What a user other than root has: no capability, and ids of his own.
+fn ordinary() -> HostFacts {
+    HostFacts { uid: 1000, gid: 100, capabilities: CapabilitySet(0), ..facts() }
+}
+
+fn with_user_namespace(uid_mappings: Value, gid_mappings: Value) -> Value {
+    let mut config = config();
+    config["linux"]["namespaces"].as_array_mut().unwrap().push(json!({"type": "user"}));
+    config["linux"]["uidMappings"] = uid_mappings;
+    config["linux"]["gidMappings"] = gid_mappings;
+    config
+}
+
+#[test]
+fn an_ordinary_users_own_id_is_mapped_by_himself_and_ranges_by_the_helper() {
+    let alone = |id: u32| json!([{"containerID": 0, "hostID": id, "size": 1}]);
+    let range = json!([{"containerID": 0, "hostID": 1000, "size": 1}, {"containerID": 1, "hostID": 100_000, "size": 65_536}]);
+    let writers = |config: &Value, facts: &HostFacts| {
+        let maps = LaunchPlan::new(config.to_string().as_bytes(), options(), facts).unwrap().maps.unwrap();
+        (maps.uids.writer, maps.gids.writer)
+    };
+    assert_eq!(writers(&with_user_namespace(alone(1000), alone(100)), &ordinary()), (Writer::Himself, Writer::Himself));
+    assert_eq!(writers(&with_user_namespace(range.clone(), alone(100)), &ordinary()), (Writer::Helper, Writer::Himself));
+    assert_eq!(writers(&with_user_namespace(range.clone(), range.clone()), &ordinary()), (Writer::Helper, Writer::Helper));
+    assert_eq!(writers(&with_user_namespace(range.clone(), range), &facts()), (Writer::Privileged, Writer::Privileged));
+}
+
+#[test]
+fn an_ordinary_user_hands_over_no_tree_and_init_copies_by_path() {
+    let one = json!([{"containerID": 0, "hostID": 1000, "size": 1}]);
+    let config = with_user_namespace(one.clone(), one);
+    let plan = |facts: &HostFacts| LaunchPlan::new(config.to_string().as_bytes(), options(), facts).unwrap();
+    let trees = |plan: &LaunchPlan| plan.steps.handed().iter().filter(|handed| matches!(handed, Handed::Tree { .. })).count();
+    let (his, roots) = (plan(&ordinary()), plan(&facts()));
+    assert_eq!(trees(&his), 0);
+    assert!(trees(&roots) > 0);
+    place(&his, |step| matches!(step, Step::RootTree { fd: NO_FD, .. }));
+    assert!(place(&his, |step| matches!(step, Step::Dumpable {})) < place(&his, |step| matches!(step, Step::Meet { what: meet::MAPS })));
+    assert!(roots.steps.steps().all(|step| !matches!(step, Step::Dumpable {})));
+}
+
 #[test]
 fn unknown_keys_are_warnings_with_their_path() {
     let mut config = config();

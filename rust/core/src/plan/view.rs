@@ -29,7 +29,7 @@ pub fn whole(steps: &mut Builder, view: &ViewEntries, overlay: &Overlay, attribu
     if keep_changes {
         send_layer(steps, overlay, DIRECTORY)?;
     }
-    let bound = view.iter().filter(|(_, entry)| matches!(entry, ViewEntry::ReadOnlyMount));
+    let bound = view.iter().filter(|(_, entry)| matches!(entry, ViewEntry::ReadOnlyMount { .. }));
     bound.map(|(path, _)| path).try_for_each(|path| read_only(steps, path, false))
 }
 
@@ -48,7 +48,7 @@ pub fn of_parts(steps: &mut Builder, view: &ViewEntries, overlay: &Overlay, attr
     steps.push(Step::RootTree { source: &text(DIRECTORY, "view")?, fd: NO_FD, attributes });
     for (index, (path, entry)) in view.iter().enumerate() {
         match entry {
-            ViewEntry::Tree { mode, mounts_below: false } => {
+            ViewEntry::Tree { mode, mounts_below: false } | ViewEntry::ReadOnlyMount { overlay: Some(mode) } => {
                 let (upper, work) = (format!("{upper}/{index}"), format!("{work}/{index}"));
                 // The merged directory has the upper one's mode.
                 steps.push(Step::MakeDirectory { path: &text(&upper, "view")?, mode: u64::from(*mode) });
@@ -64,7 +64,7 @@ pub fn of_parts(steps: &mut Builder, view: &ViewEntries, overlay: &Overlay, attr
                     behaviour: 0,
                 });
             }
-            ViewEntry::Tree { mounts_below: true, .. } | ViewEntry::ReadOnlyMount => read_only(steps, path, true)?,
+            ViewEntry::Tree { mounts_below: true, .. } | ViewEntry::ReadOnlyMount { overlay: None } => read_only(steps, path, true)?,
             ViewEntry::Directory { .. } | ViewEntry::Symlink { .. } | ViewEntry::File { .. } => {}
         }
     }
@@ -84,7 +84,7 @@ fn fill(steps: &mut Builder, view: &ViewEntries, place: &str, tree: impl Fn(&mut
                 steps.push(Step::MakeDirectory { path: &at, mode: u64::from(*mode) });
                 tree(steps, path, &at);
             }
-            ViewEntry::ReadOnlyMount => steps.push(Step::MakeDirectory { path: &at, mode: 0o755 }),
+            ViewEntry::ReadOnlyMount { .. } => steps.push(Step::MakeDirectory { path: &at, mode: 0o755 }),
         }
     }
     Ok(())
