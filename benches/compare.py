@@ -36,7 +36,9 @@ import contenders
 BENCHES = Path(__file__).resolve().parent
 FLOORS = {"library": "the floor: bare system calls", "engine": "the floor with an engine's cgroups"}
 """By form: pyrt's library joins two hierarchies of cgroup v1, its engine form all eight. Without cgroup v1 they are the same."""
-GROUPS = ("floor", "library", "command", "runc", "crun", "bubblewrap", "sandlock", "python")
+GROUPS = ("floor", "library", "command", "runc", "crun", "bubblewrap", "sandlock", "python", "engines")
+DEFAULT = ",".join(group for group in GROUPS if group != "engines")
+"""The engines take hundreds of milliseconds: a run and a chart of their own."""
 BALLASTS = (0, 1024)
 """Mebibytes that are resident in the caller."""
 TABLE_WIDTH = 120
@@ -97,7 +99,7 @@ class Caller:
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--iterations", metavar="N", type=int, default=100, help="rounds (default: 100)")
-    parser.add_argument("--only", metavar="NAMES", default=",".join(GROUPS), help=f"some of {','.join(GROUPS)} (default: all)")
+    parser.add_argument("--only", metavar="NAMES", default=DEFAULT, help=f"some of {','.join(GROUPS)} (default: all but engines)")
     parser.add_argument("--json", metavar="FILE", type=Path, default=BENCHES / "results/comparison.json", help="default: %(default)s")
     parser.add_argument("--chart", metavar="FILE", type=Path, default=BENCHES / "results/comparison.svg", help="default: %(default)s")
     options = parser.parse_args()

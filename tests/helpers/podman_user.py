@@ -30,10 +30,10 @@ if ! [ -d /dev/mqueue ]; then
   for device in null zero full random urandom tty fuse; do ! [ -e "/dev/$device" ] || cp -a "/dev/$device" {path}/dev; done
   ln -s /proc/self/fd {path}/dev/fd
   mount --rbind /dev/pts {path}/dev/pts
-  mount --bind /dev/shm {path}/dev/shm
   mount -t mqueue mqueue {path}/dev/mqueue
   mount --move {path}/dev /dev
 fi
+mount -t tmpfs -o mode=1777 none /dev/shm
 """
 
 
