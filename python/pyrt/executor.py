@@ -92,7 +92,7 @@ class ContainerExecutor(Executor):
         self._owner = os.getpid()
 
     def submit(self, fn: "Callable[Arguments, Result]", /, *args: "Arguments.args", **kwargs: "Arguments.kwargs") -> "Future[Result]":
-        """Have fn(*args, **kwargs) called in a container. Raises RuntimeError after `shutdown`, InvalidState in a forked child."""
+        """Have ``fn(*args, **kwargs)`` called in a container. Raises RuntimeError after `shutdown`, InvalidState in a forked child."""
         if self._owner != os.getpid():
             raise InvalidState(f"ContainerExecutor belongs to process {self._owner}", hint="make it in the process that uses it")
         return self._threads.submit(self._call, fn, args, kwargs)
