@@ -28,7 +28,7 @@ def podman_directory(tmp_path_factory: pytest.TempPathFactory, image: Path) -> I
     podman("import", str(image), engines.IMAGE).ok()
     yield path
     podman("rm", "--all", "--force", "--time", "0").ok()
-    assert not list((path / "run").rglob("state.json"))
+    assert not engines.states(path / "run")
 
 
 @pytest.fixture
@@ -54,7 +54,7 @@ def dockerd(tmp_path_factory: pytest.TempPathFactory, image: Path) -> Iterator[e
     docker("import", str(image), engines.IMAGE).ok()
     yield docker
     docker.end()
-    assert not list((path / "exec").rglob("state.json"))
+    assert not engines.states(path / "exec")
 
 
 @pytest.fixture

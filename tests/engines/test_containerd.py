@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from helpers.engines import Containerd
+from helpers.engines import Containerd, states
 from helpers.hosts import requires
 
 pytestmark = requires("root", "busybox", "containerd")
@@ -29,7 +29,7 @@ def start(containerd: Containerd, engine_rootfs: Path) -> Iterator[Start]:
     for name in names:
         containerd("tasks", "delete", "--force", name)
         containerd("containers", "delete", name).ok()
-    assert not list(containerd.state.rglob("state.json"))
+    assert not states(containerd.state)
 
 
 def status(containerd: Containerd, name: str) -> str:
@@ -41,7 +41,7 @@ def status(containerd: Containerd, name: str) -> str:
 def test_run_gives_output_and_exit_status(containerd: Containerd, engine_rootfs: Path, code: int) -> None:
     done = containerd.run(engine_rootfs, "short", "sh", "-c", f"echo out; exit {code}", options=["--rm"])
     assert (done.status, done.stdout) == (code, "out\n")
-    assert not list(containerd.state.rglob("state.json"))
+    assert not states(containerd.state)
 
 
 @pytest.mark.parametrize(
@@ -57,7 +57,7 @@ def test_a_failure_is_told_in_pyrts_words_and_leaves_nothing(containerd: Contain
     assert done.status == 1
     assert f"OCI runtime create failed: {words}" in done.stderr
     assert containerd("containers", "list", "--quiet").ok().stdout == ""
-    assert not list(containerd.state.rglob("state.json"))
+    assert not states(containerd.state)
 
 
 def test_exec_gives_output_and_exit_status(containerd: Containerd, start: Start) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from helpers.cri import PLUGINS, Cri
+from helpers.engines import states
 from helpers.hosts import requires
 
 pytestmark = [
@@ -34,7 +35,7 @@ def cri(containerd_cri: Cri) -> Iterator[Cri]:
     yield containerd_cri
     containerd_cri("rmp", "--all", "--force").ok()
     assert containerd_cri("ps", "--all", "--quiet").ok().stdout == ""
-    assert not list(containerd_cri.path.rglob("state.json"))
+    assert not states(containerd_cri.path)
     containerd_cri.confined.nothing_but("containerd")
 
 

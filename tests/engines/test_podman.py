@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from helpers.commands import PYRT
-from helpers.engines import IMAGE, Podman
+from helpers.engines import IMAGE, Podman, states
 from helpers.hosts import requires
 
 pytestmark = requires("root", "busybox", "podman")
@@ -63,7 +63,7 @@ def test_a_signal_that_ends_the_command_is_its_exit_status(podman: Podman) -> No
 def test_rm_leaves_no_container_and_no_state(podman: Podman, podman_directory: Path) -> None:
     podman.run("--rm", IMAGE, "true").ok()
     assert podman("ps", "--all", "--quiet").ok().stdout == ""
-    assert not list(podman_directory.rglob("state.json"))
+    assert not states(podman_directory)
 
 
 def test_a_terminal_is_the_containers(podman: Podman) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from helpers.engines import IMAGE, SHARE, Podman, environment
+from helpers.engines import IMAGE, SHARE, Podman, environment, states
 from helpers.hosts import requires
 
 pytestmark = requires("root", "busybox", "podman")
@@ -74,5 +74,5 @@ def test_removing_the_pod_leaves_nothing(pod: Podman, podman_directory: Path) ->
     pod("run", "--detach", "--pod", "pod", IMAGE, "sleep", "1000").ok()
     pod("pod", "rm", "--force", "--time", "0", "pod").ok()
     assert pod("ps", "--all", "--quiet").ok().stdout == ""
-    assert not list(podman_directory.rglob("state.json"))
+    assert not states(podman_directory)
     pod("pod", "create", "--name", "pod", "--infra=false").ok()

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from helpers.engines import IMAGE
+from helpers.engines import IMAGE, states
 from helpers.hosts import requires
 from helpers.podman_user import RANGE, UID, PodmanOfUser
 
@@ -35,7 +35,7 @@ def podman(of_user: PodmanOfUser) -> Iterator[PodmanOfUser]:
     """His podman; containers are removed after each test, and so is their state."""
     yield of_user
     of_user("rm", "--all", "--force", "--time", "0").ok()
-    assert not list((of_user.path / "run").rglob("state.json"))
+    assert not states(of_user.path / "run")
 
 
 def test_its_root_is_the_user(podman: PodmanOfUser) -> None:

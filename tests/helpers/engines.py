@@ -34,6 +34,11 @@ def archive(rootfs: Path, path: Path) -> Path:
     return path
 
 
+def states(path: Path) -> list[str]:
+    """The state.json files below path: an engine may still be removing what is beside them, which Path.rglob does not bear."""
+    return [os.path.join(directory, name) for directory, _, names in os.walk(path) for name in names if name == "state.json"]
+
+
 class Engine:
     """A client: its words before each line, its environment, and path, its directory (conmon leaves a file where it runs)."""
 
