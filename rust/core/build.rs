@@ -1,4 +1,4 @@
-//! Builds the static init with the same toolchain and names it to `launch.rs`, which embeds it.
+//! Builds the static init with the same toolchain and names it to `launch`, which embeds it.
 //!
 //! Its target directory lies under OUT_DIR: one shared with the outer cargo would wait for the outer cargo's lock for ever.
 

@@ -1,34 +1,33 @@
 //! LaunchPlan -> a process: the cgroup, one clone, the handshake with init, and on failure everything undone.
+//!
+//! `parcel` is what init gets first, `conversation` what it says then and is answered.
 
-use std::io::{IoSlice, Write};
+mod conversation;
+mod parcel;
+
+use std::io::IoSlice;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
-use std::os::unix::fs::MetadataExt;
-use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
-use std::time::Instant;
 
 use nix::errno::Errno;
 use nix::libc;
 use nix::sys::socket::{sendmsg, setsockopt, socketpair, sockopt, AddressFamily, ControlMessage, MsgFlags, SockFlag, SockType, UnixAddr};
-use pyrt_init::{kind, meet, Hello, Message, MAX_FDS};
 use serde_json::json;
 
 use crate::cgroup::Cgroup;
-use crate::conversation::{self, Received};
-use crate::ending::{self, await_end, KILL_PATIENCE};
+use crate::ending::{self, await_end};
 use crate::error::{Context, Error, Kind, Result};
 use crate::hooks;
-use crate::id_maps;
 use crate::layer::{Layer, Root};
 use crate::netlink::Moved;
-use crate::plan::{Handed, HookStage, LaunchPlan, Overlay, StatusFile};
-use crate::process::{self, wait_readable, Child, Given, Lifetime, Process};
+use crate::plan::{HookStage, LaunchPlan, Overlay, StatusFile};
+use crate::process::{self, Child, Given, Lifetime, Process};
 use crate::rootless;
 use crate::seccomp::Answerer;
 use crate::sys::{self, Clone};
-use crate::trees::Trees;
 use crate::watcher::{self, Watched, Watcher};
+pub(crate) use parcel::open_namespace;
 
 static INIT: &[u8] = include_bytes!(env!("PYRT_INIT"));
 
@@ -174,14 +173,6 @@ struct Launch<'a> {
     offsets: Option<std::fs::File>,
 }
 
-/// What init is told first, and what comes along.
-struct Parcel {
-    hello: Hello,
-    /// Of descriptors that are lent, and of the opened ones.
-    numbers: Vec<RawFd>,
-    _opened: Vec<OwnedFd>,
-}
-
 /// What init said last.
 enum Reached {
     Ready,
@@ -318,225 +309,6 @@ impl<'a> Launch<'a> {
         self.child.as_ref().map_or(0, |child| child.pid)
     }
 
-    /// The plan and every descriptor that its steps name.
-    fn pack(&mut self) -> Result<Parcel> {
-        let bytes = self.plan.steps.bytes();
-        let file = sys::sealed_file(c"pyrt-plan", bytes, false).op("write the launch plan")?;
-        let mut opened: Vec<OwnedFd> = Vec::new();
-        let mut numbers: Vec<RawFd> = vec![file.as_raw_fd()];
-        let mut tasks: Vec<OwnedFd> = Vec::new();
-        let mut trees = Trees::default();
-        for handed in self.plan.steps.handed() {
-            let fd = match handed {
-                Handed::Stdio(number) => {
-                    numbers.push(self.lent.stdio[*number].as_raw_fd());
-                    continue;
-                }
-                Handed::Kept(number) => {
-                    numbers.push(self.lent.kept[*number]);
-                    continue;
-                }
-                Handed::Tasks(number) => {
-                    if tasks.is_empty() {
-                        let entered = self.lent.entered.and_then(|entered| entered.cgroup.as_deref());
-                        tasks = entered.or(self.cgroup.as_ref()).map(Cgroup::tasks).transpose()?.unwrap_or_default();
-                    }
-                    numbers.push(tasks.get(*number).map_or(-1, AsRawFd::as_raw_fd));
-                    continue;
-                }
-                Handed::Entered => {
-                    numbers.push(self.lent.entered.map_or(-1, |entered| entered.process.as_raw_fd()));
-                    continue;
-                }
-                Handed::Unified => {
-                    numbers.push(self.lent.entered.and_then(Entered::unified).map_or(-1, |fd| fd.as_raw_fd()));
-                    continue;
-                }
-                Handed::Namespace { path, flag, at } => open_namespace(path, *flag, at)?,
-                Handed::Tree { path, recursive, hint, idmap } => trees
-                    .open(path, *recursive, idmap.as_ref())
-                    .map_err(|error| hint.map_or(error.clone(), |hint| error.with_hint(hint)))?,
-                Handed::State(status) => {
-                    let file = sys::anonymous_file(c"state.json", false).op("write the state for hooks")?;
-                    self.states.push((*status, file.try_clone().op("write the state for hooks")?));
-                    file
-                }
-                Handed::Program { path, operation } => sys::open_path(path).at(operation, path.to_string_lossy())?,
-                Handed::HookOutput => {
-                    let output = hooks::Output::new()?;
-                    let fd = output.as_fd().try_clone_to_owned().op("keep what a hook says")?;
-                    self.hook_output = Some(output);
-                    fd
-                }
-                Handed::StartListener => self.start_listener()?,
-                Handed::Caller => sys::pidfd_open(std::process::id() as i32).op("open the caller's pidfd")?,
-            };
-            numbers.push(fd.as_raw_fd());
-            opened.push(fd);
-        }
-        if numbers.len() > MAX_FDS {
-            return Err(Error::system("hand descriptors over", None, Errno::E2BIG).with_hint(format!("more than {MAX_FDS} are needed")));
-        }
-        let hello = Hello { length: bytes.len() as u64, floor: 3 + self.lent.kept.len() as u32, count: numbers.len() as u32 };
-        opened.push(file);
-        opened.append(&mut tasks);
-        Ok(Parcel { hello, numbers, _opened: opened })
-    }
-
-    fn hello(&self, parcel: &Parcel) -> Result<()> {
-        let rights = [ControlMessage::ScmRights(&parcel.numbers)];
-        let bytes = parcel.hello.to_bytes();
-        sendmsg::<UnixAddr>(self.socket().as_raw_fd(), &[IoSlice::new(&bytes)], &rights, MsgFlags::MSG_NOSIGNAL, None)
-            .map(drop)
-            .or_else(|errno| self.lost().map_or(Ok(()), Err).and(Err(errno).op("send the launch plan")))
-    }
-
-    fn start_listener(&self) -> Result<OwnedFd> {
-        let Some(path) = self.lent.start_socket else { return Err(Error::system("wait for start", None, Errno::EINVAL)) };
-        let bound = crate::start::short_path(path)?;
-        UnixListener::bind(bound.path()).map(OwnedFd::from).at("make the start socket", path.to_string_lossy())
-    }
-
-    fn converse(&mut self) -> Result<Reached> {
-        let mut executing = false;
-        loop {
-            let Received { message, fd, sender } = match conversation::receive_from(self.socket())? {
-                Some(received) => received,
-                // The socket closes at the exec.
-                None if executing => return Ok(Reached::Executed),
-                None => return Err(self.died()),
-            };
-            match message.kind {
-                kind::MEET => {
-                    self.meet(message.value)?;
-                    conversation::go(self.socket())?;
-                }
-                kind::PROCESS => self.replace_child(fd)?,
-                kind::TERMINAL => self.terminal(message.value, fd)?,
-                kind::READY => return Ok(Reached::Ready),
-                kind::MOUNT => {
-                    self.mount = fd;
-                    return Ok(Reached::Ready);
-                }
-                kind::UPPER => self.upper = fd,
-                kind::ROOT => self.root = fd,
-                kind::EXECUTING => executing = true,
-                kind::LISTENER => {
-                    self.listener(fd, sender)?;
-                    conversation::go(self.socket())?;
-                }
-                kind::NETWORK => {
-                    self.network(fd)?;
-                    conversation::go(self.socket())?;
-                }
-                kind::STARTED => return Ok(Reached::Started),
-                kind::FAILED => return Err(self.failure(message)),
-                // PID 1 that stays reports the end after the start, never before it.
-                other => return Err(Error::system(format!("understand init (message {other})"), None, Errno::EPROTO)),
-            }
-        }
-    }
-
-    fn meet(&mut self, what: u64) -> Result<()> {
-        match what {
-            meet::MAPS => {
-                let Some(maps) = &self.plan.maps else { return Ok(()) };
-                id_maps::write(maps, self.pid())?;
-                if maps.closed {
-                    self.while_dumpable()?;
-                }
-                Ok(())
-            }
-            meet::RECORD => self.record(),
-            meet::OFFSETS => match (&self.plan.offsets, &mut self.offsets) {
-                (Some(offsets), Some(file)) => file.write_all(offsets.0.as_bytes()).op("write timens_offsets"),
-                (Some(offsets), None) => self.write_proc("timens_offsets", &offsets.0, "write timens_offsets"),
-                (None, _) => Ok(()),
-            },
-            _ => {
-                self.hooked = true;
-                for (status, file) in std::mem::take(&mut self.states) {
-                    sys::seal(file.as_fd(), &self.state(status.name())).op("write the state for hooks")?;
-                }
-                let state = self.state(StatusFile::Creating.name());
-                [HookStage::Prestart, HookStage::CreateRuntime]
-                    .iter()
-                    .try_for_each(|stage| hooks::run_stage(&self.plan.config.spec, *stage, &state))
-            }
-        }
-    }
-
-    /// What a caller without rights can do to init's files only now, before it has taken an identity and is not dumpable again.
-    fn while_dumpable(&mut self) -> Result<()> {
-        if self.plan.offsets.is_some() {
-            let path = format!("/proc/{}/timens_offsets", self.pid());
-            self.offsets = Some(std::fs::OpenOptions::new().write(true).open(&path).at("open", &path)?);
-        }
-        self.set_oom_score_adj()
-    }
-
-    fn set_oom_score_adj(&self) -> Result<()> {
-        let Some(score) = self.plan.oom_score_adj() else { return Ok(()) };
-        self.write_proc("oom_score_adj", &score.to_string(), "set oom_score_adj")
-    }
-
-    /// Init's own file in the caller's procfs. It is our child and not reaped, so the number is still its.
-    fn write_proc(&self, name: &str, value: &str, operation: &str) -> Result<()> {
-        let path = format!("/proc/{}/{name}", self.pid());
-        std::fs::write(&path, value).at(operation, &path)
-    }
-
-    /// Path B: the process that hears us was a step on the way. Its own word comes a second time, from the process itself.
-    fn replace_child(&mut self, pidfd: Option<OwnedFd>) -> Result<()> {
-        if std::mem::replace(&mut self.replaced, true) {
-            return Ok(());
-        }
-        let Some(pidfd) = pidfd else { return Err(Error::system("take over the container's process", None, Errno::EPROTO)) };
-        let pid = sys::pidfd_pid(pidfd.as_fd()).op("take over the container's process")?;
-        if let Some(Child { pidfd: first, .. }) = self.child.replace(Child { pid, pidfd, start_time: 0 }) {
-            // It ends after this message; where somebody else reaps our children, it is gone already.
-            await_end(first.as_fd())?;
-            let _ = sys::reap(first.as_fd());
-        }
-        self.find_start_time();
-        match (&self.plan.cgroup, &self.cgroup) {
-            (Some(group), Some(cgroup)) => group.hand_on_inside(cgroup, pid),
-            _ => Ok(()),
-        }
-    }
-
-    fn terminal(&mut self, number: u64, master: Option<OwnedFd>) -> Result<()> {
-        let Some(master) = master else { return Err(Error::system("take over the terminal", None, Errno::EPROTO)) };
-        match self.lent.console_socket {
-            None => {
-                // Now, not when somebody relays it: the program may ask at once, and a later change would be a signal to it.
-                sys::copy_terminal_size(self.lent.stdio[0], master.as_fd());
-                self.terminal = Some(master);
-            }
-            Some(socket) => {
-                send_terminal(socket, &format!("/dev/pts/{number}"), master.as_fd())?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Who answers what the filter asks gets it: the caller itself, or whoever listens at listenerPath.
-    /// `sender`: the filtered process, where that is not the container's first.
-    fn listener(&mut self, fd: Option<OwnedFd>, sender: Option<i32>) -> Result<()> {
-        let (Some(fd), Some(answerer)) = (fd, &self.plan.answerer) else {
-            return Err(Error::system("take over the seccomp listener", None, Errno::EPROTO));
-        };
-        match answerer {
-            Answerer::Caller => self.listener = Some(fd),
-            Answerer::Socket(socket) => {
-                // What exists already runs; a new one is being made.
-                let status = if self.lent.entered.is_some() { "running" } else { "creating" };
-                socket.hand_over(&self.plan.options.bundle, fd.as_fd(), sender.unwrap_or(self.pid()), &self.state(status))?;
-            }
-        }
-        Ok(())
-    }
-
     /// What a hook reads: runtime.md, "State".
     fn state(&self, status: &str) -> Vec<u8> {
         let options = &self.plan.options;
@@ -547,14 +319,6 @@ impl<'a> Launch<'a> {
             state["annotations"] = json!(annotations);
         }
         state.to_string().into_bytes()
-    }
-
-    fn failure(&self, message: Message) -> Error {
-        let error = self.plan.failure(message);
-        match &self.hook_output {
-            Some(output) if self.plan.is_hook(message.step) => output.tell(error),
-            _ => error,
-        }
     }
 
     /// Init is gone without a word: something else ended it.
@@ -604,35 +368,6 @@ impl<'a> Launch<'a> {
         process
     }
 
-    /// Init has a network namespace: config.json's devices move there.
-    fn network(&mut self, socket: Option<OwnedFd>) -> Result<()> {
-        let Some(socket) = socket else { return Err(Error::system("take over the netlink socket", None, Errno::EPROTO)) };
-        let path = format!("/proc/{}/ns/net", self.pid());
-        let namespace = std::fs::File::open(&path).at("open namespace", &path)?;
-        self.moved.insert(Moved::new(socket)).bring(namespace.as_fd(), &self.plan.net_devices)
-    }
-
-    /// Path B, its first process ended: the real one, where it was made and not heard of. It is a child of ours, and as a zombie would keep a
-    /// pid namespace that it joined from ending. It speaks before it does anything else, or its end of the socket closes.
-    fn unheard(&self) -> Option<OwnedFd> {
-        if !self.plan.forks || self.replaced || self.socket.is_none() {
-            return None;
-        }
-        let deadline = Instant::now() + KILL_PATIENCE;
-        loop {
-            match wait_readable(self.socket(), Some(deadline.saturating_duration_since(Instant::now()))) {
-                Err(Errno::EINTR) => continue,
-                Ok(true) => {}
-                _ => return None,
-            }
-            match conversation::receive(self.socket()) {
-                Ok(Some((Message { kind: kind::PROCESS, .. }, pidfd))) => return pidfd,
-                Ok(Some(_)) => {}
-                _ => return None,
-            }
-        }
-    }
-
     /// Nothing stays: the first error is the one that counts.
     fn undo(mut self, error: Error) -> Error {
         // While init keeps their namespace: the kernel would end those that are not hardware together with it.
@@ -670,31 +405,4 @@ pub(crate) fn send_terminal(socket: BorrowedFd<'_>, name: &str, master: Borrowed
     sendmsg::<UnixAddr>(socket.as_raw_fd(), &[IoSlice::new(name.as_bytes())], &rights, MsgFlags::MSG_NOSIGNAL, None)
         .map(drop)
         .op("send the terminal over the console socket")
-}
-
-/// A namespace file, checked to be of the kind that config.json says.
-pub(crate) fn open_namespace(path: &Path, flag: u64, at: &str) -> Result<OwnedFd> {
-    let file = std::fs::File::open(path).at("open namespace", path.to_string_lossy())?;
-    let shown = path.display();
-    match sys::namespace_flag(file.as_fd()) {
-        Ok(found) if found == flag => {}
-        Ok(found) => {
-            let (found, wanted) = (crate::assistant::kind_name(found), crate::assistant::kind_name(flag));
-            return Err(Error::spec(at, format!("{shown} is of kind {found}, not {wanted}")));
-        }
-        Err(_) => return Err(Error::spec(at, format!("{shown} is no namespace"))),
-    }
-    // setns(2) answers EINVAL to whoever is in it already, and all that was planned for another user namespace would be wrong.
-    if flag == libc::CLONE_NEWUSER as u64 && is_own_user_namespace(&file)? {
-        return Err(
-            Error::spec(at, format!("{shown} is the user namespace of pyrt itself")).with_hint("leave it out: it is the one without any")
-        );
-    }
-    Ok(file.into())
-}
-
-fn is_own_user_namespace(file: &std::fs::File) -> Result<bool> {
-    const OWN: &str = "/proc/self/ns/user";
-    let (given, own) = (file.metadata().op("look at a namespace")?, std::fs::metadata(OWN).at("look at", OWN)?);
-    Ok((given.dev(), given.ino()) == (own.dev(), own.ino()))
 }
