@@ -1,36 +1,21 @@
 //! From a plan to a container that has ended, cgroup made and removed: the whole mechanism without Python and state. Needs root.
 
 mod bundle;
+mod options;
 
 use std::fs::{File, OpenOptions};
 use std::os::fd::AsFd;
 
 use bundle::Bundle;
 use criterion::{criterion_group, criterion_main, Criterion};
+use options::options;
 use pyrt_core::host::HostFacts;
 use pyrt_core::launch::{launch, Lent};
 use pyrt_core::plan::{Form, LaunchPlan, Options, Overlay};
 use pyrt_core::Result;
 
 fn plan(bundle: &Bundle, form: Form, overlay: Overlay) -> Result<LaunchPlan> {
-    let options = Options {
-        bundle: bundle.path.clone(),
-        id: "bench".into(),
-        form,
-        overlay,
-        view: None,
-        seccomp: None,
-        cgroup: Some(format!("/pyrt/bench-{}", std::process::id())),
-        systemd: None,
-        pivot: true,
-        new_keyring: true,
-        preserve_fds: 0,
-        env: Vec::new(),
-        waits_for_start: false,
-        end_with_caller: false,
-        keep_changes: false,
-        awaits_command: false,
-    };
+    let options = Options { overlay, ..options(&bundle.path, form, format!("/pyrt/bench-{}", std::process::id())) };
     LaunchPlan::new(bundle::CONFIG, options, HostFacts::get()?)
 }
 

@@ -3,16 +3,18 @@
 //! Not by criterion, which measures one after the other. Prints the median of each and of the differences.
 
 mod bundle;
+mod options;
 
 use std::fs::{File, OpenOptions};
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
 use bundle::Bundle;
+use options::options;
 use pyrt_core::cgroup::Mode;
 use pyrt_core::host::HostFacts;
 use pyrt_core::launch::{launch, Lent};
-use pyrt_core::plan::{Form, LaunchPlan, Options, Overlay};
+use pyrt_core::plan::{Form, LaunchPlan};
 use pyrt_core::Result;
 
 const ROUNDS: usize = 200;
@@ -25,22 +27,7 @@ const EVERYWHERE: &str = r#""memory": {"limit": 268435456, "reservation": 134217
 const ON_V2: &str = r#", "blockIO": {"weight": 500}, "hugepageLimits": [{"pageSize": "2MB", "limit": 2097152}]"#;
 
 fn plan(bundle: &Bundle, resources: &str) -> Result<LaunchPlan> {
-    let options = Options {
-        bundle: bundle.path.clone(),
-        id: "bench".into(),
-        form: Form::Library,
-        overlay: Overlay::Off,
-        view: None,
-        seccomp: None,
-        cgroup: Some(format!("/pyrt-bench-{}", std::process::id())),
-        pivot: true,
-        new_keyring: true,
-        preserve_fds: 0,
-        env: Vec::new(),
-        waits_for_start: false,
-        end_with_caller: false,
-        keep_changes: false,
-    };
+    let options = options(&bundle.path, Form::Library, format!("/pyrt-bench-{}", std::process::id()));
     let mut config: serde_json::Value = serde_json::from_slice(bundle::CONFIG).expect("the bundle's config.json");
     config["linux"]["resources"] = serde_json::from_str(resources).expect("the limits above");
     LaunchPlan::new(config.to_string().as_bytes(), options, HostFacts::get()?)
