@@ -312,13 +312,6 @@ def test_without_privileges_a_bundle_is_refused_with_what_to_do(
     assert as_nobody("list", "-q").stdout == ""
 
 
-def test_without_privileges_the_people_s_form_is_refused_with_125(as_nobody: Callable[..., subprocess.CompletedProcess[str]]) -> None:
-    done = as_nobody("run", "--", "true")
-    assert (done.returncode, done.stdout) == (125, "")
-    assert done.stderr.count("\n") == 1, done.stderr
-    assert "; run as root" in done.stderr
-
-
 def test_a_state_directory_that_cannot_be_made_is_named(bundle: Bundle) -> None:
     line = [str(PYRT), "--root", "/proc/no-such/state", "run", "--bundle", str(bundle.args("true").path), "x"]
     done = subprocess.run(line, capture_output=True, text=True, check=False)
