@@ -24,6 +24,7 @@ __all__ = [
     "can_mount",
     "container_ids",
     "features",
+    "host_cgroups",
     "host_facts",
     "json_dumps",
     "json_loads",
@@ -62,7 +63,6 @@ def plan(
     overlay_size: int | None = None,
     view: View | None = None,
     seccomp: SeccompProfile | None = None,
-    cgroup_default: str | None = None,
     cgroups: bool = True,
     cgroup_manager: Literal["cgroupfs", "systemd"] = "cgroupfs",
     pivot: bool = True,
@@ -78,8 +78,8 @@ def plan(
 
     bundle is the absolute directory that relative paths start from. form "engine": init becomes the process; "library": it
     stays as PID 1 above it. overlay "discard" puts a throw-away tmpfs of overlay_size bytes over the rootfs, "keep" uses
-    upper/ and work/ below overlay_dir. view replaces the rootfs, seccomp config.json's linux.seccomp. cgroup_default is the cgroup path
-    where config.json gives none; cgroups=False joins none. cgroup_manager "systemd": systemd is asked what the plan has to know of it,
+    upper/ and work/ below overlay_dir. view replaces the rootfs, seccomp config.json's linux.seccomp. Where config.json gives
+    no cgroup path it is made of id; cgroups=False joins none. cgroup_manager "systemd": systemd is asked what the plan has to know of it,
     and the launch has it make the cgroup. new_keyring=False keeps the caller's session keyring. preserve_fds: how many descriptors the program keeps. env: appended to process.env. waits_for_start: init
     waits for `start` before it executes the program. end_with_caller: everything inside ends when the calling process does (form
     "library"). keep_changes: `Process.layer` has what it changes. awaits_command:
@@ -401,6 +401,9 @@ def features() -> dict[str, Any]:
 
 def can_mount() -> bool:
     """Whether the calling process itself may mount (CAP_SYS_ADMIN); an ordinary user may only inside, in a user namespace of his own."""
+
+def host_cgroups() -> dict[str, Any]:
+    """`host_facts`'s "cgroup" alone, for which nothing is tried out: {"mode", "mounts", "controllers"}."""
 
 def host_facts() -> dict[str, Any]:
     """What this kernel, caller and cgroup set-up can do: {"kernel": "6.18.0", "checks": [{"name", "ok", "detail", "hint"}, ...],

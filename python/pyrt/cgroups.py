@@ -58,8 +58,8 @@ class Cgroup(Owned):
         """
         path = below_root(os.fspath(path))
         limits = Limits() if limits is None else limits
-        host = _native.host_facts()["cgroup"]
-        counted = [name for name in _COUNTED if name in host["controllers"]]
+        here = _native.host_cgroups()["controllers"]
+        counted = [name for name in _COUNTED if name in here]
         native = _native.Cgroup.create(path, limits.resources(), controllers=counted)
         return cls(path, native, limits)
 

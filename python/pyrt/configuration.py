@@ -273,7 +273,7 @@ def _resources(resources: "dict[str, Any] | None", options: "ContainerOptions", 
 def _has_pids_controller() -> bool:
     global _pids_controller
     if _pids_controller is None:
-        _pids_controller = "pids" in _native.host_facts()["cgroup"]["controllers"]
+        _pids_controller = "pids" in _native.host_cgroups()["controllers"]
     return _pids_controller
 
 

@@ -168,7 +168,7 @@ def _number_list(name: str, numbers: "str | Iterable[int] | None") -> str | None
 def _cgroup_version_2() -> bool:
     from pyrt import _native
 
-    return bool(_native.host_facts()["cgroup"]["mode"] == "v2")
+    return bool(_native.host_cgroups()["mode"] == "v2")
 
 
 _CONTROLLER_OF = {

@@ -449,9 +449,7 @@ class Popen(Owned, Files, Generic[Output]):
             super().close()
         finally:
             self._closed = True
-            self._close_files()
-            if self._layer is not None:
-                self._layer.release()
+            self._let_go()
 
     def __enter__(self) -> "Self":
         if self.returncode is None:
@@ -478,9 +476,13 @@ class Popen(Owned, Files, Generic[Output]):
         try:
             self._end()
         finally:
-            self._close_files()
-            if self._layer is not None:
-                self._layer.release()
+            self._let_go()
+
+    def _let_go(self) -> None:
+        """Close the pipes, and what is kept of the container's changes."""
+        self._close_files()
+        if self._layer is not None:
+            self._layer.release()
 
     def _close_files(self) -> None:
         for file in (self.stdin, self.stdout, self.stderr):

@@ -150,7 +150,7 @@ class Runtime:
         _native.Container(self._root, id)  # refuses what is no id, before anything is read
         wanted = request(image_path, options)
         source = _from_bundle(bundle, None)
-        plan = _native.plan(source.config, bundle=source.bundle, id=id, form="engine", cgroup_default=f"/pyrt-{id}", cgroups=cgroups)
+        plan = _native.plan(source.config, bundle=source.bundle, id=id, form="engine", cgroups=cgroups)
         _check_terminal(plan, attached, console_socket)
         native = _native.Container.restore(self._root, plan, source.config, wanted, stdio=stdio, console_socket=console_socket)
         container = Container(native, terminal=plan.terminal)

@@ -96,7 +96,7 @@ class Spec:
 
         bundle: the directory that relative paths start from.
         """
-        plan = _native.plan(self.to_bytes(), bundle=absolute(bundle), id="check", form="engine", cgroup_default="/pyrt-check")
+        plan = _native.plan(self.to_bytes(), bundle=absolute(bundle), id="check", form="engine")
         return plan.warnings
 
     # All of it

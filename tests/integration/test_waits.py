@@ -91,10 +91,7 @@ def test_ctrl_c_ends_a_hook_of_the_caller_s_namespaces(root_dir: Path, bundle: B
 # SIGKILL of what stands still
 
 
-@pytest.mark.parametrize("verb", ["kill", "delete"])
-def test_a_container_whose_init_is_stopped_ends(runtime: pyrt.Runtime, running: pyrt.Container, command: Command, verb: str) -> None:
-    pid = running.pid
-    os.kill(pid, signal.SIGSTOP)
+def end(verb: str, runtime: pyrt.Runtime, running: pyrt.Container, command: Command, pid: int) -> None:
     if verb == "kill":
         command("kill", running.id, "KILL").ok()
         assert running.wait(SOON) == -signal.SIGKILL
@@ -102,19 +99,20 @@ def test_a_container_whose_init_is_stopped_ends(runtime: pyrt.Runtime, running: 
         command("delete", "--force", running.id).ok()
         assert runtime.list() == []
     until(lambda: not runs(pid), "the init ends")
+
+
+@pytest.mark.parametrize("verb", ["kill", "delete"])
+def test_a_container_whose_init_is_stopped_ends(runtime: pyrt.Runtime, running: pyrt.Container, command: Command, verb: str) -> None:
+    pid = running.pid
+    os.kill(pid, signal.SIGSTOP)
+    end(verb, runtime, running, command, pid)
 
 
 @pytest.mark.parametrize("verb", ["kill", "delete"])
 def test_a_paused_container_ends(runtime: pyrt.Runtime, running: pyrt.Container, command: Command, verb: str) -> None:
     pid = running.pid
     running.pause()
-    if verb == "kill":
-        command("kill", running.id, "KILL").ok()
-        assert running.wait(SOON) == -signal.SIGKILL
-    else:
-        command("delete", "--force", running.id).ok()
-        assert runtime.list() == []
-    until(lambda: not runs(pid), "the init ends")
+    end(verb, runtime, running, command, pid)
 
 
 @requires("hybrid cgroups")
@@ -127,13 +125,7 @@ def test_a_container_that_somebody_froze_by_the_v1_freezer_ends(
     freezer = cgroups.directory(cgroups.of(pid)["freezer"], "freezer")
     (freezer / "freezer.state").write_text("FROZEN")
     until(lambda: (freezer / "freezer.state").read_text() == "FROZEN\n", "it is frozen")
-    if verb == "kill":
-        command("kill", running.id, "KILL").ok()
-        assert running.wait(SOON) == -signal.SIGKILL
-    else:
-        command("delete", "--force", running.id).ok()
-        assert runtime.list() == []
-    until(lambda: not runs(pid), "the init ends")
+    end(verb, runtime, running, command, pid)
 
 
 @requires("cgroup2")

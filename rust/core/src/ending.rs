@@ -27,7 +27,7 @@ const NAMED: usize = 3;
 
 const OPERATION: &str = "wait for the end of";
 
-/// Waitedren that joined a pid namespace which others made, while they live and somebody has a handle.
+/// Children that joined a pid namespace which others made, while they live and somebody has a handle.
 static GUESTS: PerProcess<Mutex<Vec<Weak<Waited>>>> = PerProcess::new();
 
 /// Keeps in mind a child that is in a pid namespace of others.

@@ -126,6 +126,18 @@ pub(crate) fn in_initial_user_namespace() -> bool {
     std::fs::metadata("/proc/self/ns/user").map_or(true, |namespace| namespace.ino() == PROC_USER_INIT_INO)
 }
 
+/// Where cgroups are mounted, and their controllers: looked up, where `describe` tries things.
+pub fn cgroups() -> Result<Value> {
+    let hierarchies = &HostFacts::get()?.hierarchies;
+    let mounts: serde_json::Map<String, Value> = hierarchies
+        .unified()
+        .into_iter()
+        .map(|one| ("unified".to_owned(), json!(one.mount_point)))
+        .chain(hierarchies.v1().iter().map(|one| (one.key(), json!(one.mount_point))))
+        .collect();
+    Ok(json!({"mode": hierarchies.mode().name(), "mounts": mounts, "controllers": hierarchies.controllers()}))
+}
+
 /// What `pyrt check` shows: each line found out by trying, not by reading version numbers.
 pub fn describe() -> Result<Value> {
     let facts = HostFacts::get()?;
@@ -185,17 +197,10 @@ pub fn describe() -> Result<Value> {
         true => Ok("can be made".to_owned()),
         false => Ok("are bound from the host: CAP_MKNOD is not held over it".to_owned()),
     }));
-    let mounts: serde_json::Map<String, Value> = facts
-        .hierarchies
-        .unified()
-        .into_iter()
-        .map(|one| ("unified".to_owned(), json!(one.mount_point)))
-        .chain(facts.hierarchies.v1().iter().map(|one| (one.key(), json!(one.mount_point))))
-        .collect();
     Ok(json!({
         "kernel": nix::sys::utsname::uname().map(|name| name.release().to_string_lossy().into_owned()).unwrap_or_default(),
         "checks": checks,
-        "cgroup": {"mode": facts.hierarchies.mode().name(), "mounts": mounts, "controllers": facts.hierarchies.controllers()},
+        "cgroup": cgroups()?,
         "capabilities": facts.capabilities.names(),
     }))
 }

@@ -58,6 +58,11 @@ pub fn host_facts(py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
 }
 
 #[pyfunction]
+pub fn host_cgroups(py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
+    to_python(py, &pyrt_core::host::cgroups().map_err(Raised::from)?)
+}
+
+#[pyfunction]
 pub fn can_mount() -> PyResult<bool> {
     Ok(HostFacts::get().map_err(Raised::from)?.can_mount())
 }

@@ -62,7 +62,7 @@ impl LaunchPlan {
 
 #[pyfunction]
 #[pyo3(signature = (config, *, bundle, id, form, overlay = "off", overlay_dir = None, overlay_size = None, view = None, seccomp = None,
-    cgroup_default = None, cgroups = true, cgroup_manager = "cgroupfs", pivot = true, new_keyring = true, preserve_fds = 0, env = vec![],
+    cgroups = true, cgroup_manager = "cgroupfs", pivot = true, new_keyring = true, preserve_fds = 0, env = vec![],
     waits_for_start = false, end_with_caller = false, keep_changes = false, awaits_command = false))]
 #[allow(clippy::too_many_arguments)] // Keywords in Python; one struct in the core.
 pub fn plan(
@@ -76,7 +76,6 @@ pub fn plan(
     overlay_size: Option<u64>,
     view: Option<Bound<'_, View>>,
     seccomp: Option<Bound<'_, SeccompProfile>>,
-    cgroup_default: Option<String>,
     cgroups: bool,
     cgroup_manager: &str,
     pivot: bool,
@@ -107,7 +106,7 @@ pub fn plan(
         _ => return Err(PyValueError::new_err("cgroup_manager must be \"cgroupfs\" or \"systemd\"")),
     };
     let default = if systemd.is_some() { pyrt_core::cgroup::default_scope(&id) } else { pyrt_core::cgroup::default_path(&id) };
-    let cgroup = cgroups.then(|| cgroup_default.unwrap_or(default));
+    let cgroup = cgroups.then_some(default);
     let options = Options {
         bundle,
         id,

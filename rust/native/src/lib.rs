@@ -47,6 +47,7 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(components::overlay_mount, module)?)?;
     module.add_function(wrap_pyfunction!(components::features, module)?)?;
     module.add_function(wrap_pyfunction!(components::host_facts, module)?)?;
+    module.add_function(wrap_pyfunction!(components::host_cgroups, module)?)?;
     module.add_function(wrap_pyfunction!(components::can_mount, module)?)?;
     module.add_function(wrap_pyfunction!(seccomp::seccomp_compile, module)?)?;
     module.add_function(wrap_pyfunction!(seccomp::seccomp_number, module)?)?;
