@@ -15,7 +15,7 @@ import time
 from collections.abc import Collection
 from pathlib import Path
 
-SECONDS = 30.0
+SECONDS = 60.0
 NAMESPACES = ("mount", "net", "uts")
 
 

@@ -1,4 +1,4 @@
-"""The engine form in one line: write a bundle, `pyrt run` it under a fixed id, and read what it printed.
+"""The engine form in one line: write a bundle, `pyrt run` it under one id, and read what it printed.
 
 Neighbours: `commands` is the command itself, `bundles` the bundle; `proc` understands what was printed.
 """
@@ -11,7 +11,8 @@ from typing import Any
 from helpers.bundles import Bundle
 from helpers.commands import Command, Result
 
-ID = "container"
+ID = f"container-{os.getpid()}"
+"""The test run's own, as the cgroup at the root is."""
 
 
 def run(command: Command, bundle: Bundle, *args: str, options: tuple[str | os.PathLike[str], ...] = (), **more: Any) -> Result:

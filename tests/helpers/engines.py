@@ -17,7 +17,7 @@ from helpers.commands import PYRT, TIMEOUT, Result
 
 SHARE = Path(__file__).resolve().parents[2] / "python/pyrt_oci.data/data/share/pyrt"
 IMAGE = "localhost/busybox"
-DAEMON_SECONDS = 30.0
+DAEMON_SECONDS = 60.0
 # This host's root may lack CAP_SYS_RESOURCE: the engines' own limits would be raised ones, which runc is refused as well.
 ULIMITS = ("--ulimit", "nofile=1024:1024", "--ulimit", "nproc=1000:1000")
 

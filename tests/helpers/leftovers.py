@@ -16,8 +16,8 @@ from helpers.hosts import cgroup_mounts
 
 FOREIGN = "process_api"
 """Cgroups of the machine's own supervisor: not looked at, never touched."""
-SETTLE_SECONDS = 2.0
-"""How long the kernel may take to let go of a process that was killed."""
+SETTLE_SECONDS = 30.0
+"""How long the kernel, and whoever reaps orphans here (some look every two seconds), may take to let go of a process that was killed."""
 POLL_SECONDS = 0.02
 SHARED_HOST = bool(os.environ.get("PYRT_TESTS_SHARED_HOST"))
 """Others make containers here at the same time: look only at what is certainly this process's own."""

@@ -57,7 +57,7 @@ def soak(runtime: pyrt.Runtime, bundle: Bundle, rootfs: Path, containers: int, p
 
     def life(number: int) -> None:
         if number % 4 == 0:
-            assert pyrt.run(["sh", "-c", f"exit 4 # {marker}"], rootfs=rootfs, memory="64M", timeout=SOON * 6).returncode == 4
+            assert pyrt.run(["sh", "-c", f"exit 4 # {marker}"], rootfs=rootfs, memory="64M", timeout=SOON).returncode == 4
             return
         container = runtime.create(f"{prefix}-{number}", bundle=bundle.path)
         if number % 4 == 1:
@@ -66,7 +66,7 @@ def soak(runtime: pyrt.Runtime, bundle: Bundle, rootfs: Path, containers: int, p
             return
         container.start()
         if number % 4 == 2:
-            assert container.wait(SOON * 6) == 3
+            assert container.wait(SOON) == 3
             container.delete()
         else:
             container.delete(force=True)

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pyrt
 from helpers.bundles import Bundle
+from helpers.waiting import SOON
 
 RENAME_EXCHANGE = 2
 AT_FDCWD = -100
@@ -52,11 +53,12 @@ class Outcome:
 
 
 def race(runtime: pyrt.Runtime, bundle: Bundle, look: Callable[[pyrt.Container], object]) -> Outcome:
-    """Create containers for SECONDS, have `look` at each that is made, and delete it."""
+    """Create containers for SECONDS, and until one was made; have `look` at each, and delete it."""
     bundle.args("true")
     outcome = Outcome()
     until = time.monotonic() + SECONDS
-    while time.monotonic() < until:
+    patience = time.monotonic() + SOON
+    while time.monotonic() < until or (not outcome.made and time.monotonic() < patience):
         try:
             container = runtime.create(f"raced-{os.getpid()}", bundle=bundle.path)
         except pyrt.Error as error:

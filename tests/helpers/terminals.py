@@ -15,7 +15,9 @@ import termios
 from pathlib import Path
 from types import TracebackType
 
-WAIT_SECONDS = 20.0
+from helpers.waiting import SOON
+
+WAIT_SECONDS = SOON
 LFLAG = 3
 """The place of the local modes in what termios.tcgetattr returns."""
 

@@ -6,8 +6,10 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-SOON = 10.0
-"""Seconds that something which happens at once may take on a busy machine."""
+SOON = 60.0
+"""Seconds that something which happens at once may take on a machine that is very slow or busy: only a hang takes as long."""
+BY_THEN = 2.0
+"""Seconds after which a launched command has done its first few things, also on a busy machine: where a timeout must come after those."""
 _POLL = 0.01
 
 

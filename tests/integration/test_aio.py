@@ -14,13 +14,14 @@ from typing import Any, TypeVar
 import pytest
 
 import pyrt
+from helpers.waiting import BY_THEN, SOON
 
 Result = TypeVar("Result")
 SLEEPS = ("sleep", "1000")
 
 
 def loop(work: Coroutine[Any, Any, Result]) -> Result:
-    return asyncio.run(asyncio.wait_for(work, 60))
+    return asyncio.run(asyncio.wait_for(work, SOON))
 
 
 def test_run_returns_what_the_synchronous_one_does() -> None:
@@ -40,7 +41,7 @@ def test_run_s_bounds_hold() -> None:
     async def work() -> list[Any]:
         busy = pyrt.aio.run(["sh", "-c", "while :; do :; done"], cpu_time=0.2)
         loud = pyrt.aio.run(["yes"], stdout=pyrt.PIPE, max_output=10, max_output_action="kill")
-        long = pyrt.aio.run(["sh", "-c", "echo a; sleep 1000"], stdout=pyrt.PIPE, timeout=0.3)
+        long = pyrt.aio.run(["sh", "-c", "echo a; sleep 1000"], stdout=pyrt.PIPE, timeout=BY_THEN)
         failed = pyrt.aio.run(["false"], check=True)
         return list(await asyncio.gather(busy, loud, long, failed, return_exceptions=True))
 

@@ -19,6 +19,7 @@ import pyrt
 from helpers.bundles import Bundle
 from helpers.commands import PYRT, Command
 from helpers.hosts import requires
+from helpers.waiting import SOON
 
 ENGINE_VERBS = ("create", "run", "start", "state", "kill", "delete", "list", "pause", "resume", "spec")
 
@@ -355,4 +356,4 @@ def test_ctrl_c_reaches_the_command_and_the_status_says_so(command: Command, tmp
         while (tmp_path / "output").read_text() != "ready\n":
             assert process.poll() is None
         process.send_signal(signal.SIGINT)
-        assert process.wait(20) == 9
+        assert process.wait(SOON) == 9

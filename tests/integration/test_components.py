@@ -338,5 +338,5 @@ with pyrt.Namespaces.create("pid", "net") as spaces, pyrt.Cgroup.create("test-fo
     os.waitpid(child, 0)
     print(pyrt.run(["true"], namespaces=spaces, cgroup=group).returncode, len(os.listdir(overlay)))
 """
-    done = subprocess.run([sys.executable, "-W", "error", "-c", script], capture_output=True, text=True, timeout=30, check=False)
+    done = subprocess.run([sys.executable, "-W", "error", "-c", script], capture_output=True, text=True, timeout=100, check=False)
     assert (done.stdout, done.stderr) == ("True\n" * 4 + "0 0\n", "")

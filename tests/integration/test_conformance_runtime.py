@@ -16,6 +16,7 @@ import pyrt
 from helpers import engine, schema
 from helpers.bundles import Bundle
 from helpers.commands import Command
+from helpers.waiting import SOON, until
 
 
 @pytest.fixture
@@ -33,10 +34,8 @@ def started(command: Command, created: str) -> str:
 
 @pytest.fixture
 def stopped(command: Command, started: str) -> str:
-    process = command("state", started).json["pid"]
     command("kill", started, "KILL").ok()
-    while command("state", started).json["status"] != "stopped":
-        assert Path(f"/proc/{process}").exists()
+    until(lambda: command("state", started).json["status"] == "stopped", "it is stopped")
     return started
 
 
@@ -192,7 +191,7 @@ def test_kill_of_what_is_neither_created_nor_running_is_an_error(command: Comman
 def test_kill_sends_the_signal_to_the_process(runtime: pyrt.Runtime, request: pytest.FixtureRequest, status: str) -> None:
     container = runtime.get(request.getfixturevalue(status))
     container.kill("KILL")
-    assert container.wait(20) in (None, -signal.SIGKILL)
+    assert container.wait(SOON) in (None, -signal.SIGKILL)
     assert container.status == "stopped"
 
 

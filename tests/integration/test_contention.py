@@ -6,6 +6,7 @@ Neighbours: test_launch_from_threads.py (threads of one process), test_every_ste
 from __future__ import annotations
 
 import os
+import select
 import signal
 import subprocess
 from pathlib import Path
@@ -75,7 +76,7 @@ def _last_words(caller: subprocess.Popen[str]) -> str:
     """Not until the end of the pipe: the container that is left at the end may be this caller's, and has its stdout."""
     caller.wait(PATIENCE)
     assert caller.stdout is not None
-    return caller.stdout.readline()
+    return os.read(caller.stdout.fileno(), 100).decode() if select.select([caller.stdout], [], [], 0)[0] else ""
 
 
 HOLDING = """

@@ -15,6 +15,7 @@ import pytest
 
 import pyrt
 from helpers.hosts import requires
+from helpers.waiting import SOON
 
 
 @pytest.fixture
@@ -179,7 +180,7 @@ def test_a_container_with_state_is_copied_into_and_out_of(running: pyrt.Containe
     running.copy_out("/dev/shm/there", tmp_path / "back")
     assert (tmp_path / "back").read_text() == "in"
     running.kill("KILL")
-    running.wait(timeout=30)
+    running.wait(timeout=SOON)
     with pytest.raises(pyrt.InvalidState, match="cannot copy files of container"):
         running.copy_out("/dev/shm/there", tmp_path / "again")
 

@@ -21,13 +21,14 @@ from types import FrameType
 import pytest
 
 import pyrt
+from helpers.waiting import BY_THEN, SOON
 from pyrt.configuration import configure
 from pyrt.launch import Launch
 from pyrt.stdio import DEVNULL, Stdio
 
 SLEEPS = ["sleep", "1000"]
-SOON = 0.3
-"""Seconds until what a test waits for happens: the command runs by then."""
+BRIEF = 0.3
+"""Seconds until what a test waits for happens, where it matters little how far the command is by then."""
 THREADS = 20
 
 
@@ -50,7 +51,7 @@ def handler() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def signalled(number: signal.Signals, seconds: float = SOON) -> Iterator[None]:
+def signalled(number: signal.Signals, seconds: float = BRIEF) -> Iterator[None]:
     """The main thread gets the signal after that time."""
     timer = threading.Timer(seconds, lambda: signal.pthread_kill(threading.main_thread().ident or 0, number))
     timer.start()
@@ -76,22 +77,22 @@ def alive(launch: Launch) -> bool:
 
 def test_a_timeout_ends_everything_inside_and_hands_over_what_there_is() -> None:
     with pytest.raises(pyrt.ContainerTimeout) as caught:
-        pyrt.run(["sh", "-c", "echo part; setsid sleep 1000 & sleep 1000"], capture_output=True, text=True, timeout=SOON)
+        pyrt.run(["sh", "-c", "echo part; setsid sleep 1000 & sleep 1000"], capture_output=True, text=True, timeout=BY_THEN)
     error = caught.value
-    assert str(error) == f"sh timed out after {SOON} seconds"
-    assert (error.timeout, error.cmd[0], error.stdout, error.stderr) == (SOON, "sh", "part\n", "")
+    assert str(error) == f"sh timed out after {BY_THEN} seconds"
+    assert (error.timeout, error.cmd[0], error.stdout, error.stderr) == (BY_THEN, "sh", "part\n", "")
     assert (error.result.cause, error.result.returncode) == (pyrt.Cause.TIMEOUT, -signal.SIGKILL)
     assert error.result.usage.max_rss_bytes is not None
 
 
 def test_a_timeout_holds_without_pipes_too() -> None:
     with pytest.raises(subprocess.TimeoutExpired):
-        pyrt.run(SLEEPS, timeout=SOON)
+        pyrt.run(SLEEPS, timeout=BRIEF)
 
 
 def test_a_timeout_holds_while_the_command_does_not_read_its_input() -> None:
     with pytest.raises(pyrt.ContainerTimeout):
-        pyrt.run(SLEEPS, input=b"x" * 1_000_000, timeout=SOON)
+        pyrt.run(SLEEPS, input=b"x" * 1_000_000, timeout=BRIEF)
 
 
 @pytest.mark.parametrize("timeout", [0, -1, 1e-9])
@@ -102,12 +103,12 @@ def test_a_timeout_that_has_passed_already_raises(timeout: float) -> None:
 
 def test_a_command_that_catches_every_signal_is_ended_by_a_timeout() -> None:
     with pytest.raises(pyrt.ContainerTimeout):
-        pyrt.run(["sh", "-c", "trap '' TERM INT HUP; while :; do sleep 1; done"], timeout=SOON)
+        pyrt.run(["sh", "-c", "trap '' TERM INT HUP; while :; do sleep 1; done"], timeout=BRIEF)
 
 
 def test_a_character_cut_in_two_does_not_hide_the_timeout() -> None:
     with pytest.raises(pyrt.ContainerTimeout) as caught:
-        pyrt.run(["sh", "-c", r"printf 'a\303'; sleep 1000"], stdout=pyrt.PIPE, text=True, timeout=SOON)
+        pyrt.run(["sh", "-c", r"printf 'a\303'; sleep 1000"], stdout=pyrt.PIPE, text=True, timeout=BY_THEN)
     assert caught.value.stdout == "a\N{REPLACEMENT CHARACTER}"
 
 
@@ -139,12 +140,20 @@ def test_an_exception_of_a_signal_handler_comes_out_and_ends_everything(handler:
 @pytest.mark.parametrize("capture_output", [False, True])
 def test_a_signal_handler_that_returns_does_not_disturb(capture_output: bool) -> None:
     seen: list[int] = []
-    before = signal.signal(signal.SIGUSR1, lambda number, frame: seen.append(number))
+    reading, writing = os.pipe()
+
+    def see(number: int, frame: FrameType | None) -> None:
+        seen.append(number)
+        os.write(writing, b"go on\n")
+
+    before = signal.signal(signal.SIGUSR1, see)
     try:
-        with signalled(signal.SIGUSR1, SOON / 3):
-            done = pyrt.run(["sh", "-c", f"sleep {SOON}; exit 6"], capture_output=capture_output)
+        with signalled(signal.SIGUSR1, BRIEF / 3):
+            done = pyrt.run(["sh", "-c", "read line; exit 6"], stdin=reading, capture_output=capture_output)
     finally:
         signal.signal(signal.SIGUSR1, before)
+        os.close(reading)
+        os.close(writing)
     assert (done.returncode, seen) == (6, [signal.SIGUSR1])
 
 
@@ -220,9 +229,9 @@ def test_many_threads_run_containers_at_once() -> None:
 def test_threads_end_their_own_container_at_a_timeout_and_no_other() -> None:
     def one(number: int) -> str:
         if number % 2:
-            return pyrt.run(["sh", "-c", f"sleep {3 * SOON}; echo whole"], stdout=pyrt.PIPE, text=True).stdout
+            return pyrt.run(["sh", "-c", f"sleep {3 * BRIEF}; echo whole"], stdout=pyrt.PIPE, text=True).stdout
         with pytest.raises(pyrt.ContainerTimeout):
-            pyrt.run(SLEEPS, timeout=SOON)
+            pyrt.run(SLEEPS, timeout=BRIEF)
         return "ended"
 
     with ThreadPoolExecutor(6) as pool:
@@ -236,14 +245,14 @@ def test_a_container_outlives_the_thread_that_launched_it() -> None:
     thread.start()
     thread.join()
     with made[0] as launch:
-        assert launch.process.wait(SOON) is None
+        assert launch.process.wait(BRIEF) is None
 
 
 def test_a_handle_may_be_ended_by_another_thread() -> None:
     with ThreadPoolExecutor(1) as pool, launched() as launch:
         waiting = pool.submit(launch.process.wait)
         launch.kill()
-        assert waiting.result(timeout=10) == -signal.SIGKILL
+        assert waiting.result(timeout=SOON) == -signal.SIGKILL
 
 
 # Forks
@@ -270,7 +279,7 @@ os.waitpid(child, 0)
 print("alive" if launch.process.wait(0.1) is None else "ended", flush=True)
 launch.close()
 """
-    done = subprocess.run([sys.executable, "-W", "error", "-c", script], capture_output=True, text=True, timeout=30, check=True)
+    done = subprocess.run([sys.executable, "-W", "error", "-c", script], capture_output=True, text=True, timeout=SOON, check=True)
     assert done.stderr == ""
     return done.stdout
 

@@ -105,7 +105,7 @@ def test_a_call_beyond_its_memory_fails_and_says_so() -> None:
 
 
 def test_a_call_beyond_its_time_is_ended() -> None:
-    with pyrt.ContainerExecutor(1, timeout=1.5) as executor:
+    with pyrt.ContainerExecutor(1, timeout=5) as executor:
         with pytest.raises(pyrt.ContainerTimeout):
             executor.submit(time.sleep, 1000).result()
         assert executor.submit(len, "next").result() == 4

@@ -16,6 +16,7 @@ from helpers import cgroups, hosts
 from helpers.bundles import Bundle
 from helpers.commands import Command
 from helpers.hosts import requires
+from helpers.waiting import SOON
 from pyrt import Cause
 
 MEBIBYTE = 1 << 20
@@ -35,7 +36,7 @@ def hog(runtime: pyrt.Runtime, bundle: Bundle) -> Iterator[pyrt.Container]:
     """A container that took more memory than it may, and has ended; deleted at the end."""
     container = runtime.create(f"cgroups-hog-{os.getpid()}", bundle=memory_limit(bundle).shell(HOG).path)
     container.start()
-    assert container.wait(timeout=60) == -signal.SIGKILL
+    assert container.wait(timeout=SOON) == -signal.SIGKILL
     yield container
     container.delete(force=True)
 
@@ -86,7 +87,7 @@ def test_a_container_that_is_ended_by_its_deletion_was_signaled(running: pyrt.Co
 def test_a_container_s_own_exit_status_is_its_report(runtime: pyrt.Runtime, bundle: Bundle) -> None:
     container = runtime.create(f"cgroups-exit-{os.getpid()}", bundle=bundle.shell("exit 7").path)
     container.start()
-    container.wait(timeout=60)
+    container.wait(timeout=SOON)
     report = container.exit_report()
     assert (report.returncode, report.cause, report.explanation) == (7, Cause.EXITED, "it ended with exit status 7")
     assert (report.usage.cpu_usec or 0) > 0
@@ -97,7 +98,7 @@ def test_a_container_that_its_profile_ended_says_so_after_its_deletion(runtime: 
     bundle.linux["seccomp"] = {"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [rule]}
     container = runtime.create(f"cgroups-seccomp-{os.getpid()}", bundle=bundle.args("hostname", "new").path)
     container.start()
-    container.wait(timeout=60)
+    container.wait(timeout=SOON)
     container.delete()
     report = container.exit_report()
     assert (report.returncode, report.cause) == (-signal.SIGSYS, Cause.SECCOMP)
@@ -109,7 +110,7 @@ def test_a_fork_bomb_stops_at_its_limit_and_says_so(runtime: pyrt.Runtime, bundl
     bundle.linux["resources"] = {"pids": {"limit": 12}}
     container = runtime.create(f"cgroups-bomb-{os.getpid()}", bundle=bundle.shell(FORK_BOMB).path)
     container.start()
-    assert container.wait(timeout=60) != 0
+    assert container.wait(timeout=SOON) != 0
     report = container.exit_report()
     assert report.cause is Cause.PIDS
     assert (report.usage.pids_limit, report.usage.pids_peak or 12) == (12, 12)
@@ -132,7 +133,7 @@ def test_a_limit_of_a_cgroup_above_is_told_from_its_own(runtime: pyrt.Runtime, b
         bundle.linux["cgroupsPath"] = f"{above.path}/inner"
         container = runtime.create(f"cgroups-above-{os.getpid()}", bundle=bundle.shell(HOG).path)
         container.start()
-        container.wait(timeout=60)
+        container.wait(timeout=SOON)
         container.delete()
     for left in cgroups.matching(above.path.lstrip("/")):
         left.rmdir()  # above the container's own, in hierarchies that `above` did not join

@@ -19,6 +19,7 @@ import pytest
 
 import pyrt
 from helpers.commands import Command
+from helpers.waiting import SOON
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -133,7 +134,7 @@ def test_what_is_planted_while_the_container_runs_is_not_there_either(command: C
                 assert process.poll() is None, "the container ended too early"
             plant(files, directories)
             os.write(go_write, b"go\n")
-            assert process.wait(20) == 0
+            assert process.wait(SOON) == 0
         finally:
             os.close(go_write)
             process.kill()

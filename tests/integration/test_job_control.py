@@ -15,6 +15,7 @@ import pytest
 from helpers.bundles import Bundle
 from helpers.commands import Command
 from helpers.terminals import WAIT_SECONDS, Pty
+from helpers.waiting import SOON
 
 INTERRUPT, SUSPEND = b"\x03", b"\x1a"
 PROMPT = b"<prompt>"
@@ -145,7 +146,7 @@ def test_more_input_than_a_terminal_holds_is_no_deadlock(command: Command, bundl
     script = 'stty -echo -opost; while read line; do echo "$line"; [ "$line" = last ] && exit 3; done'
     with typed.open() as stdin, (tmp_path / "said").open("w") as stdout:
         process = command.start("run", "--bundle", bundle.shell(script).path, "tty", stdin=stdin, stdout=stdout, stderr=stdout)
-        assert process.wait(60) == 3
+        assert process.wait(SOON) == 3
     said = (tmp_path / "said").read_bytes()
     # What was read before the shell set the terminal up was echoed too.
     assert said.endswith(b"last\n")

@@ -11,6 +11,7 @@ import pytest
 
 import pyrt
 from helpers.bundles import Bundle
+from helpers.waiting import SOON
 
 
 def python(code: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -40,7 +41,7 @@ def test_the_transitions_of_a_container_are_said(caplog: pytest.LogCaptureFixtur
     container = runtime.create(name, bundle=bundle.args("sleep", "1000").path)
     container.start()
     container.kill("KILL")
-    container.wait(timeout=60)
+    container.wait(timeout=SOON)
     container.delete()
     said = [record.getMessage() for record in caplog.records if record.name == "pyrt"]
     assert said == [f"container {name}: {what}" for what in ("created", "started", "sent signal KILL", "deleted")]

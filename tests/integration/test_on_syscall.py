@@ -19,6 +19,7 @@ import pyrt
 from helpers.bundles import Bundle
 from helpers.commands import Command
 from helpers.hosts import requires
+from helpers.waiting import SOON
 from pyrt import SystemCall
 
 pytestmark = requires("root")
@@ -183,7 +184,7 @@ def test_many_at_once_get_their_own_answers(rootfs: Path) -> None:
 def test_popen_answers_beside_the_caller(rootfs: Path) -> None:
     before = threading.active_count()
     with pyrt.Popen(["mkdir", "/tmp/made"], rootfs=rootfs, on_syscall=deciding(deny), stderr=pyrt.PIPE, text=True) as process:
-        output, error = process.communicate(timeout=60)
+        output, error = process.communicate(timeout=SOON)
     assert (process.returncode, output, "Invalid cross-device link" in error) == (1, None, True)
     assert process.cause is pyrt.Cause.EXITED
     assert threading.active_count() == before
@@ -195,7 +196,7 @@ def test_popen_raises_what_a_handler_raised(rootfs: Path) -> None:
 
     with pyrt.Popen(["sh", "-c", "mkdir /tmp/made; exec sleep 100"], rootfs=rootfs, on_syscall=deciding(fail)) as process:
         with pytest.raises(ValueError, match="by the handler"):
-            process.wait(timeout=60)
+            process.wait(timeout=SOON)
         assert process.returncode == -signal.SIGKILL
 
 
@@ -204,11 +205,11 @@ def test_closing_a_popen_ends_one_who_waits_for_an_answer(rootfs: Path) -> None:
 
     def slow(call: SystemCall) -> Any:
         asked.set()
-        leave.wait(60)
+        leave.wait(SOON)
         return call.error(errno.EXDEV)
 
     with pyrt.Popen(["mkdir", "/tmp/made"], rootfs=rootfs, on_syscall=deciding(slow)) as process:
-        assert asked.wait(60)
+        assert asked.wait(SOON)
         process.kill()
         leave.set()
     assert process.returncode == -signal.SIGKILL

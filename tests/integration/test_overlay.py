@@ -17,6 +17,7 @@ from helpers.bundles import Bundle
 from helpers.commands import Command
 from helpers.hosts import requires
 from helpers.mountinfo import MOUNTINFO
+from helpers.waiting import SOON
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -77,7 +78,7 @@ def test_a_runtime_s_container_has_an_overlay_where_it_has_a_rootfs(runtime: pyr
     before = tree(rootfs)
     container = runtime.create("overlay", ["sh", "-c", CHANGE], rootfs=rootfs)
     container.start()
-    assert container.wait(timeout=10) == 0
+    assert container.wait(timeout=SOON) == 0
     container.delete()
     assert tree(rootfs) == before
 

@@ -23,7 +23,7 @@ import pyrt
 from helpers import hosts
 from helpers.bundles import Bundle
 from helpers.hosts import requires
-from helpers.waiting import SOON, runs, until
+from helpers.waiting import BY_THEN, SOON, runs, until
 
 
 @pytest.fixture
@@ -98,7 +98,7 @@ def test_statuses_causes_and_timeouts_are_those_of_run(pool: pyrt.Pool) -> None:
     done = pool.run(["sh", "-c", "kill -9 $$"])
     assert (done.returncode, done.cause) == (-9, pyrt.Cause.SIGNALED)
     with pytest.raises(pyrt.ContainerTimeout) as late:
-        pool.run(["sh", "-c", "echo begun; sleep 1000"], timeout=0.5, stdout=pyrt.PIPE, text=True)
+        pool.run(["sh", "-c", "echo begun; sleep 1000"], timeout=BY_THEN, stdout=pyrt.PIPE, text=True)
     assert late.value.stdout == "begun\n"
     with pytest.raises(pyrt.ContainerFailed):
         pool.run(["false"], check=True)
@@ -233,7 +233,7 @@ def test_many_threads_share_one_pool(pool: pyrt.Pool) -> None:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(60)
+        thread.join(SOON)
     assert sorted(said) == sorted(f"{number}.{turn}" for number in range(8) for turn in range(3))
 
 

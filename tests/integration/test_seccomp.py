@@ -14,6 +14,7 @@ import pyrt
 from helpers.bundles import Bundle
 from helpers.commands import Command
 from helpers.proc import status
+from helpers.waiting import SOON
 
 EVERYTHING = {"defaultAction": "SCMP_ACT_ALLOW"}
 FILTERED = "2"
@@ -54,7 +55,7 @@ def test_a_created_container_is_filtered_when_it_starts(bundle: Bundle, runtime:
     bundle.shell("mkdir /tmp/made && exit 1; exit 7")
     container = runtime.create("seccomp-created", bundle=bundle.path)
     container.start()
-    assert container.wait(timeout=30) == 7
+    assert container.wait(timeout=SOON) == 7
     container.delete()
 
 
@@ -83,7 +84,7 @@ def test_a_profile_that_allows_nothing_kills_at_the_first_call(bundle: Bundle, r
     bundle.linux["seccomp"] = {"defaultAction": "SCMP_ACT_KILL_PROCESS"}
     container = runtime.create("seccomp-nothing", bundle=bundle.args("true").path)
     container.start()
-    assert container.wait(timeout=30) == -signal.SIGSYS
+    assert container.wait(timeout=SOON) == -signal.SIGSYS
     container.delete()
 
 

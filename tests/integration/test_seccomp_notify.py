@@ -23,6 +23,7 @@ import pyrt
 from helpers.bundles import Bundle
 from helpers.commands import Command
 from helpers.hosts import requires
+from helpers.waiting import SOON
 
 pytestmark = requires("root")
 
@@ -78,7 +79,7 @@ class Agent:
         self._socket.shutdown(socket.SHUT_RDWR)
         self._socket.close()
         for thread in self._threads:
-            thread.join(10)
+            thread.join(SOON)
             assert not thread.is_alive(), "a filter outlives its container"
 
 
@@ -120,7 +121,7 @@ def test_a_created_container_is_handed_over_when_it_starts(bundle: Bundle, runti
     container = runtime.create("seccomp-created-notify", bundle=bundle.path)
     assert agent.states == []
     container.start()
-    assert container.wait(timeout=30) == 3
+    assert container.wait(timeout=SOON) == 3
     assert agent.states[0]["state"]["status"] == "created"
     assert "metadata" not in agent.states[0]
     container.delete()
@@ -156,7 +157,7 @@ def test_a_process_that_joins_is_handed_over_too(bundle: Bundle, runtime: pyrt.R
     assert first["pid"] == first["state"]["pid"] != second["pid"]
     assert second["state"]["status"] == "running"
     container.kill("KILL")
-    container.wait(timeout=30)
+    container.wait(timeout=SOON)
     container.delete()
 
 
@@ -170,7 +171,7 @@ def test_where_nobody_listens_nothing_starts(bundle: Bundle, tmp_path: Path, run
     container = runtime.create("seccomp-nobody", bundle=bundle.path)
     with pytest.raises(pyrt.Error, match="nobody listens at linux"):
         container.start()
-    assert container.wait(timeout=30) != 0
+    assert container.wait(timeout=SOON) != 0
     container.delete()
 
 

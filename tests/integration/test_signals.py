@@ -24,6 +24,7 @@ from helpers.bundles import Bundle
 from helpers.commands import Command
 from helpers.hosts import has, requires
 from helpers.proc import status
+from helpers.waiting import SOON
 
 NONE = "0000000000000000"
 FIELDS = ("SigBlk", "SigIgn", "SigCgt", "SigPnd", "ShdPnd")
@@ -44,7 +45,7 @@ def caller(tmp_path: Path, rootfs: Path, body: str) -> Any:
     """What a Python process with this body printed as JSON. It has `rootfs`, a state directory `root`, `bundle`, `shown`, `left`."""
     script = CALLER + textwrap.dedent(body)
     line = [sys.executable, "-c", script, *map(str, (rootfs, tmp_path / "state", rootfs.parent))]
-    done = subprocess.run(line, capture_output=True, text=True, timeout=20, check=False)
+    done = subprocess.run(line, capture_output=True, text=True, timeout=100, check=False)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
 
@@ -80,7 +81,7 @@ def test_a_created_and_started_container_has_them_too(runtime: pyrt.Runtime, bun
     with (tmp_path / "out").open("w+") as out:
         container = runtime.create("signals", bundle=bundle.args("cat", "/proc/self/status").path, stdio=(0, out.fileno(), 2))
         container.start()
-        assert container.wait(10) == 0
+        assert container.wait(SOON) == 0
         container.delete()
         out.seek(0)
         assert clean(out.read())
@@ -196,7 +197,7 @@ WAITS = """
 runtime = pyrt.Runtime(root=root)
 container = runtime.create("waited", bundle=bundle)
 container.start()
-status = container.wait(20)
+status = container.wait(60)
 container.delete()
 print(json.dumps([status, container.exit_unknown]))
 """
@@ -219,8 +220,8 @@ def test_another_process_learns_the_status_of_a_container_that_it_did_not_make(t
     runtime = pyrt.Runtime(root=root_dir)
     container = runtime.create("theirs", bundle=bundle.shell("exit 6").path)
     container.start()
-    assert container.wait(10) == 6
-    line = [sys.executable, "-c", "import sys, pyrt; print(pyrt.Runtime(root=sys.argv[1]).get('theirs').wait(10))", str(root_dir)]
+    assert container.wait(SOON) == 6
+    line = [sys.executable, "-c", "import sys, pyrt; print(pyrt.Runtime(root=sys.argv[1]).get('theirs').wait(60))", str(root_dir)]
     assert subprocess.run(line, capture_output=True, text=True, check=True).stdout == "6\n"
     container.delete()
 
@@ -243,5 +244,5 @@ def test_kill_by_name_number_and_signals_member(runtime: pyrt.Runtime, bundle: B
         assert os.read(reading, 6) == b"ready\n"
         os.close(reading)
         container.kill(said)
-        assert container.wait(10) == 41
+        assert container.wait(SOON) == 41
         container.delete()

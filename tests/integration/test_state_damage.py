@@ -22,7 +22,7 @@ from helpers import callers, cgroups
 from helpers.bundles import Bundle
 from helpers.commands import Command
 from helpers.hosts import cgroup_mounts, requires
-from helpers.waiting import until
+from helpers.waiting import SOON, until
 
 ID = f"damaged-{os.getpid()}"
 """The test run's own, as the cgroup at the root is; so are FULL, ODD and REUSED."""
@@ -212,7 +212,7 @@ runtime = pyrt.Runtime(root=sys.argv[1])
 container = runtime.create(sys.argv[3], bundle=sys.argv[2], start=True)
 pid = container.pid
 container.kill("KILL")
-container.wait(10)
+container.wait(60)
 time.sleep(0.1)  # start times are in ticks of 10 ms: nobody gets through all PIDs in one
 while True:
     Path("/proc/sys/kernel/ns_last_pid").write_text(str(pid - 1))
@@ -278,7 +278,7 @@ def test_a_full_state_directory_is_an_error_that_leaves_nothing(tmp_path: Path, 
             else:
                 # The last mark is the exit status, for others: that it has no room is no reason to withhold it.
                 container.kill("KILL")
-                assert container.wait(10) == -9
+                assert container.wait(SOON) == -9
                 container.delete()
             assert pyrt.Runtime(root=root).list() == []
             assert list(root.iterdir()) == []
@@ -319,7 +319,7 @@ def live(root: Path, bundle: Bundle) -> None:
     assert container.exec(["true"]).returncode == 0
     assert [found.status for found in runtime.list()] == ["running"]
     container.kill("KILL")
-    assert container.wait(10) == -9
+    assert container.wait(SOON) == -9
     container.delete()
     assert list(root.iterdir()) == []
 

@@ -19,6 +19,7 @@ from helpers import cgroups, hosts
 from helpers.bundles import Bundle
 from helpers.commands import Command
 from helpers.hosts import requires
+from helpers.waiting import SOON
 from pyrt.events import OutOfMemory
 from pyrt.statistics import Statistics
 
@@ -117,7 +118,7 @@ def test_live_stats_see_a_limit_that_changes(running: pyrt.Container) -> None:
 def test_processes_are_those_inside_and_no_others(running: pyrt.Container) -> None:
     assert running.processes() == [running.pid]
     running.kill("KILL")
-    running.wait(timeout=30)
+    running.wait(timeout=SOON)
     assert running.processes() == []
 
 
@@ -165,7 +166,7 @@ def test_update_warns_of_obsolete_flags(running: pyrt.Container, command: Comman
 
 def test_update_of_an_ended_container_names_both_states(running: pyrt.Container) -> None:
     running.kill("KILL")
-    running.wait(timeout=30)
+    running.wait(timeout=SOON)
     with pytest.raises(pyrt.InvalidState, match=f"cannot update container {running.id}: it is stopped, not created or running or paused"):
         running.update(pyrt.Limits(pids=5))
 
@@ -208,7 +209,7 @@ def test_events_end_with_the_container(running: pyrt.Container, command: Command
     assert process.stdout is not None
     assert json.loads(process.stdout.readline())["type"] == "stats"
     running.kill("KILL")
-    process.communicate(timeout=60)
+    process.communicate(timeout=SOON)
     assert process.returncode == 0
 
 
@@ -248,7 +249,7 @@ def test_the_command_s_oom_event_comes_at_once(hog: tuple[pyrt.Container, IO[byt
     go.write(b"\n")
     assert json.loads(process.stdout.readline()) == {"type": "oom", "id": container.id}
     container.kill("KILL")
-    process.communicate(timeout=60)
+    process.communicate(timeout=SOON)
     assert process.returncode == 0
 
 

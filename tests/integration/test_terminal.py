@@ -15,6 +15,7 @@ from helpers import engine
 from helpers.bundles import Bundle
 from helpers.commands import Command
 from helpers.terminals import LFLAG, Console, Pty, read_until
+from helpers.waiting import SOON
 
 INTERRUPT = b"\x03"
 END_OF_INPUT = b"\x04"
@@ -81,7 +82,7 @@ def test_a_created_container_with_a_terminal_leaves_the_callers_pipes(command: C
         words = ("create", "--bundle", interactive.path, "--console-socket", console.path, "tty")
         creating = command.start(*words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
         try:
-            assert creating.communicate(timeout=20)[0] == ""
+            assert creating.communicate(timeout=SOON)[0] == ""
             assert creating.returncode == 0
         finally:
             command("delete", "--force", "tty").ok()
@@ -160,7 +161,7 @@ def test_a_missing_console_socket_is_named(command: Command, interactive: Bundle
 def test_run_relays_output_and_returns_the_exit_status(command: Command, interactive: Bundle) -> None:
     with Pty() as pty:
         process = foreground(command, interactive, pty, "tty; exit 7")
-        assert process.wait(20) == 7
+        assert process.wait(SOON) == 7
         assert pty.until(b"\r\n") == b"/dev/pts/0\r\n"
 
 
@@ -172,7 +173,7 @@ def test_the_callers_terminal_is_raw_while_it_runs_and_as_before_when_it_ends(co
         pty.write(b"typed\r")
         # The echo is the container's terminal's, once: the outer one does none.
         assert pty.until(b"<typed>\r\n") == b"ready\r\ntyped\r\n<typed>\r\n"
-        assert process.wait(20) == 0
+        assert process.wait(SOON) == 0
         assert termios.tcgetattr(pty.slave) == before
 
 
@@ -183,7 +184,7 @@ def test_raw_mode_is_on_before_the_program_asks_for_input(command: Command, inte
             assert process.poll() is None
         assert not termios.tcgetattr(pty.slave)[LFLAG] & termios.ECHO
         pty.write(b"\r")
-        assert process.wait(20) == 0
+        assert process.wait(SOON) == 0
 
 
 def test_the_size_of_the_callers_terminal_is_the_containers(command: Command, interactive: Bundle) -> None:
@@ -193,7 +194,7 @@ def test_the_size_of_the_callers_terminal_is_the_containers(command: Command, in
             assert process.poll() is None
         pty.write(b"\r")
         assert pty.until(b"101\r\n").splitlines()[-1] == b"33 101"
-        assert process.wait(20) == 0
+        assert process.wait(SOON) == 0
 
 
 def test_a_change_of_size_is_passed_on(command: Command, interactive: Bundle) -> None:
@@ -204,7 +205,7 @@ def test_a_change_of_size_is_passed_on(command: Command, interactive: Bundle) ->
         # The kernel sends it to the foreground group of a controlling terminal, which this pty is not.
         process.send_signal(signal.SIGWINCH)
         assert pty.until(b"120\r\n") == b"ready\r\n50 120\r\n"
-        assert process.wait(20) == 3
+        assert process.wait(SOON) == 3
 
 
 def test_ctrl_c_goes_to_the_container_and_not_to_the_command(command: Command, interactive: Bundle) -> None:
@@ -213,7 +214,7 @@ def test_ctrl_c_goes_to_the_container_and_not_to_the_command(command: Command, i
         pty.until(b"ready\r\n")
         pty.write(INTERRUPT)
         assert pty.until(b"interrupted\r\n") == b"ready\r\n^Cinterrupted\r\n"
-        assert process.wait(20) == 3
+        assert process.wait(SOON) == 3
 
 
 def test_ctrl_d_ends_the_input(command: Command, interactive: Bundle) -> None:
@@ -222,14 +223,14 @@ def test_ctrl_d_ends_the_input(command: Command, interactive: Bundle) -> None:
         pty.until(b"ready\r\n")
         pty.write(b"line\r" + END_OF_INPUT)
         pty.until(b"ended\r\n")
-        assert process.wait(20) == 0
+        assert process.wait(SOON) == 0
 
 
 def test_much_output_arrives_whole(command: Command, interactive: Bundle) -> None:
     with Pty() as pty:
         process = foreground(command, interactive, pty, "seq 1 20000; echo end")
         said = pty.until(b"end\r\n")
-        assert process.wait(20) == 0
+        assert process.wait(SOON) == 0
         assert said.split() == [str(number).encode() for number in range(1, 20001)] + [b"end"]
 
 
@@ -239,7 +240,7 @@ def test_a_signal_to_the_command_goes_to_the_container(command: Command, interac
         pty.until(b"ready\r\n")
         process.send_signal(signal.SIGTERM)
         pty.until(b"terminated\r\n")
-        assert process.wait(20) == 5
+        assert process.wait(SOON) == 5
 
 
 def test_the_terminal_is_set_back_when_a_signal_ends_the_container(command: Command, interactive: Bundle) -> None:
@@ -248,7 +249,7 @@ def test_the_terminal_is_set_back_when_a_signal_ends_the_container(command: Comm
         process = foreground(command, interactive, pty, "echo ready; sleep 1000")
         pty.until(b"ready\r\n")
         command("kill", "tty", "KILL").ok()
-        assert process.wait(20) == 128 + signal.SIGKILL
+        assert process.wait(SOON) == 128 + signal.SIGKILL
         assert termios.tcgetattr(pty.slave) == before
 
 
@@ -260,7 +261,7 @@ def test_the_people_form_has_a_terminal_with_tty(command: Command, rootfs: Path)
         pty.until(b"2\r\n")
         pty.write(b"\r")
         assert pty.until(b" 60\r\n").split() == [b"/dev/pts/0", b"2", b"20", b"60"]
-        assert process.wait(20) == 4
+        assert process.wait(SOON) == 4
 
 
 def test_tty_without_a_terminal_is_refused(command: Command, rootfs: Path) -> None:

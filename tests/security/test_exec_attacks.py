@@ -16,7 +16,7 @@ from helpers import cgroups
 from helpers.bundles import Bundle
 from helpers.commands import Command
 from helpers.hosts import requires
-from helpers.waiting import until
+from helpers.waiting import SOON, until
 
 WATCH = """
 while :; do
@@ -41,7 +41,7 @@ def test_the_watcher_inside_sees_a_caller_that_enters_the_pid_namespace(runtime:
     with subprocess.Popen(line, env={**os.environ, "PYRT_SECRET": "1"}) as entered:
         until((bundle.rootfs / "srv/seen").exists, "the caller was seen")
         container.delete(force=True)
-        entered.wait(10)
+        entered.wait(SOON)
 
 
 def test_a_process_inside_with_ptrace_never_meets_the_callers_memory(
@@ -69,7 +69,7 @@ def test_a_frozen_container_does_not_hold_the_caller(running: pyrt.Container, co
     until(lambda: bool(children.read_text()), "something was made")
     # A thread in vfork with a frozen child of its own memory would not even die.
     caller.kill()
-    assert caller.wait(10) == -9
+    assert caller.wait(SOON) == -9
     running.resume()
     assert running.exec(["true"]).returncode == 0
 

@@ -19,6 +19,7 @@ import pytest
 import pyrt
 from helpers.bundles import Bundle
 from helpers.hosts import requires
+from helpers.waiting import SOON, until
 from pyrt import _native
 
 SECRET = "the-callers-secret"
@@ -67,13 +68,16 @@ class Scanner:
         self.rootfs = bundle.rootfs
         self.container = runtime.create("scanner", bundle=bundle.shell(SCANNER).path, stdio=(0, self.out.fileno(), self.out.fileno()))
         self.container.start()
-        while not os.fstat(self.out.fileno()).st_size:
-            assert self.container.status == "running"
+        until(lambda: "ready" in self.said(), "it scans")
+
+    def said(self) -> str:
+        """So far. Not by the file's own position, which the container shares."""
+        return os.pread(self.out.fileno(), os.fstat(self.out.fileno()).st_size, 0).decode()
 
     def stop(self) -> list[str]:
         """What it found."""
         (self.rootfs / "tmp/stop").touch()
-        assert self.container.wait(20) == 0
+        assert self.container.wait(SOON) == 0
         self.container.delete()
         (self.rootfs / "tmp/stop").unlink()
         self.out.seek(0)
@@ -105,10 +109,11 @@ def test_a_process_inside_sees_nothing_of_a_caller_that_launches_into_its_pid_na
 def test_the_scanner_finds_the_secret_of_a_process_that_has_it(runtime: pyrt.Runtime, bundle: Bundle) -> None:
     """The control of the test above."""
     scanner = Scanner(runtime, bundle)
-    script = f"SECRET={SECRET} sleep 0.3; true"
+    script = f"SECRET={SECRET} sleep 1000; true"
     namespaces = {"pid": f"/proc/{scanner.container.pid}/ns/pid"}
     # In the arguments of this shell, in the environment of its sleep.
-    pyrt.run(["sh", "-c", script], rootfs=bundle.rootfs, overlay=False, namespaces=namespaces)
+    with pyrt.Popen(["sh", "-c", script], rootfs=bundle.rootfs, overlay=False, namespaces=namespaces):
+        until(lambda: all(kind in scanner.said() for kind in ("environ", "cmdline")), "it is found")
     assert {line.split()[0] for line in scanner.stop()} == {"environ", "cmdline"}
 
 
