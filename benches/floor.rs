@@ -29,6 +29,10 @@ const STACK: usize = 64 * 1024;
 const PROGRAM: &CStr = c"/bin/true";
 const HOSTNAME: &[u8] = b"floor";
 
+/// keyctl(2): a container does not see its caller's session keyring.
+const KEYCTL_JOIN_SESSION_KEYRING: c_long = 1;
+const KEYRING: &CStr = c"_ses.floor";
+
 /// Namespaces of `pyrt spec`, but for the cgroup namespace: where v1 hierarchies are joined it can only come after that.
 const NAMESPACES: u64 = (libc::CLONE_NEWPID | libc::CLONE_NEWNS | libc::CLONE_NEWIPC | libc::CLONE_NEWUTS | libc::CLONE_NEWNET) as u64;
 
@@ -437,6 +441,7 @@ fn build(inside: &Inside) -> Result<std::convert::Infallible, &'static CStr> {
     // SAFETY: changes only this process.
     check(c_long::from(unsafe { libc::unshare(libc::CLONE_NEWCGROUP) }), c"unshare cgroup namespace")?;
 
+    loopback_up()?;
     check(mount(c"", c"/", c"", libc::MS_REC | libc::MS_SLAVE, c""), c"mount propagation")?;
     check(mount(inside.rootfs, inside.rootfs, c"", libc::MS_BIND | libc::MS_REC, c""), c"bind rootfs")?;
     // SAFETY: a NUL-terminated string that lives past the call.
@@ -451,6 +456,20 @@ fn build(inside: &Inside) -> Result<std::convert::Infallible, &'static CStr> {
     pivot()?;
     drop_privileges()?;
     execute(inside.stdio)
+}
+
+/// netdevice(7): a new network namespace has a loopback interface that is down.
+fn loopback_up() -> Result<(), &'static CStr> {
+    // SAFETY: all zeroes is a valid ifreq.
+    let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
+    request.ifr_name[..2].copy_from_slice(&[b'l' as libc::c_char, b'o' as libc::c_char]);
+    request.ifr_ifru.ifru_flags = libc::IFF_UP as libc::c_short;
+    // SAFETY: `request` lives past the call, and the descriptor is closed by the exec at the latest.
+    unsafe {
+        let socket = libc::socket(libc::AF_INET, libc::SOCK_DGRAM | libc::SOCK_CLOEXEC, 0);
+        check(c_long::from(socket), c"socket")?;
+        check(c_long::from(libc::ioctl(socket, libc::SIOCSIFFLAGS, &request)), c"loopback up")
+    }
 }
 
 fn mount_cgroups(inside: &Inside) -> Result<(), &'static CStr> {
@@ -534,6 +553,7 @@ fn drop_privileges() -> Result<(), &'static CStr> {
     // SAFETY: every pointer is of a local or a literal that lives past its call; each call changes only this process.
     unsafe {
         check(c_long::from(libc::sethostname(HOSTNAME.as_ptr().cast(), HOSTNAME.len())), c"sethostname")?;
+        check(libc::syscall(libc::SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, KEYRING.as_ptr()), c"session keyring")?;
         check(c_long::from(libc::setsid()), c"setsid")?;
         check(c_long::from(libc::setrlimit(libc::RLIMIT_NOFILE, &OPEN_FILES)), c"setrlimit")?;
         check(c_long::from(libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)), c"no_new_privs")?;

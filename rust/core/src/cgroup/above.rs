@@ -44,7 +44,7 @@ pub(super) fn remove(path: &str, version: Version) -> Result<()> {
     let mut above = path;
     while let Some((parent, _)) = above.rsplit_once('/') {
         above = parent;
-        // One call is all that a cgroup at the root costs. What it finds by its path is looked at again by descriptor.
+        // What is found by its path is looked at again by descriptor.
         match xattr::is_at(parent, MADE) {
             Ok(false) => return Ok(()),
             Ok(true) | Err(Errno::ENOENT) => {}

@@ -253,6 +253,8 @@ impl Directory {
 }
 
 /// From the start, wherever an earlier read ended: the kernel makes the text anew.
+///
+/// A read of less than half a page was the last: seq_file(9) fills a page with as many lines as have room in it, and none is that long.
 fn read_whole(file: BorrowedFd<'_>) -> nix::Result<String> {
     let mut bytes = vec![0; READ_SIZE];
     let mut length = 0;
@@ -260,7 +262,7 @@ fn read_whole(file: BorrowedFd<'_>) -> nix::Result<String> {
     loop {
         let count = pread(file, &mut bytes[length..], length as i64)?;
         length += count;
-        if count == 0 {
+        if count == 0 || length < READ_SIZE / 2 {
             bytes.truncate(length);
             return String::from_utf8(bytes).map_err(|_| Errno::EILSEQ);
         }

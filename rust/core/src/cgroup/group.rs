@@ -41,6 +41,8 @@ pub(super) struct Member {
     /// v1: those of the hierarchy. On cgroup2 files tell.
     pub controllers: Vec<String>,
     pub directory: Directory,
+    /// Directly below the hierarchy's root: there is none above that could go with it.
+    pub topmost: bool,
 }
 
 impl Cgroup {
@@ -74,7 +76,7 @@ impl Cgroup {
                 return refused("the root of all cgroups, not one of ours");
             }
             let controllers = if version == Version::V1 { key.split(',').map(str::to_owned).collect() } else { Vec::new() };
-            members.push(Member { key: key.clone(), version, controllers, directory });
+            members.push(Member { key: key.clone(), version, controllers, directory, topmost: false });
         }
         Ok(Cgroup { members, reused: true, scope: None })
     }
@@ -82,9 +84,9 @@ impl Cgroup {
     /// The same cgroup, for who reads its counters again and again: each file stays open once it was read.
     pub fn keeping_files_open(&self) -> Result<Cgroup> {
         let member = |member: &Member| {
-            let Member { key, version, controllers, directory } = member;
+            let Member { key, version, controllers, directory, topmost } = member;
             let directory = directory.keeping_files_open()?;
-            Ok(Member { key: key.clone(), version: *version, controllers: controllers.clone(), directory })
+            Ok(Member { key: key.clone(), version: *version, controllers: controllers.clone(), directory, topmost: *topmost })
         };
         Ok(Cgroup { members: self.members.iter().map(member).collect::<Result<_>>()?, reused: self.reused, scope: self.scope.clone() })
     }
@@ -300,6 +302,7 @@ impl Member {
             };
         }
         match outcome {
+            Ok(()) | Err(Errno::ENOENT | Errno::ENODEV) if self.topmost => Ok(()),
             Ok(()) | Err(Errno::ENOENT | Errno::ENODEV) => above::remove(directory.path(), self.version),
             Err(errno) => {
                 let error = Error::system("remove cgroup", directory.path().to_owned(), errno);

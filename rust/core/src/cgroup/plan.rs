@@ -228,7 +228,13 @@ impl CgroupPlan {
             if joined.version == Version::V2 {
                 limits::cpuset::require_effect(&directory, &early)?;
             }
-            members.push(Member { key: joined.key.clone(), version: joined.version, controllers: joined.controllers.clone(), directory });
+            members.push(Member {
+                key: joined.key.clone(),
+                version: joined.version,
+                controllers: joined.controllers.clone(),
+                directory,
+                topmost: !self.path.contains('/'),
+            });
         }
         Ok(Cgroup::from_members(members, reused))
     }

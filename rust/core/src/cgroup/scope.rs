@@ -87,7 +87,8 @@ impl CgroupPlan {
             if !processes::of(&directory).at("read the processes of cgroup", &path)?.contains(&pid) {
                 return Err(elsewhere(&path));
             }
-            members.push(Member { key: joined.key.clone(), version: joined.version, controllers: Vec::new(), directory });
+            let key = joined.key.clone();
+            members.push(Member { key, version: joined.version, controllers: Vec::new(), directory, topmost: false });
         }
         Ok(Cgroup::from_members(members, true))
     }

@@ -54,9 +54,10 @@ pub struct Sets {
 pub fn become_user(user: User<'_>, sets: Sets) -> Result<()> {
     // Before the uid changes: dropping from the bounding set needs CAP_SETPCAP in the effective set, which that clears.
     for capability in each().filter(|capability| sets.bounding & 1 << capability == 0) {
-        // A capability that this kernel does not know cannot be had either.
-        if let Ok(true) = sys::bounding_has(capability) {
-            sys::bounding_drop(capability)?;
+        match sys::bounding_drop(capability) {
+            // A capability that this kernel does not know cannot be had either, and without the right to drop there may be nothing to drop.
+            Err(failure) if failure.errno != EPERM as i32 || !matches!(sys::bounding_has(capability), Ok(true)) => {}
+            dropped => dropped?,
         }
     }
     match set_groups(&user) {

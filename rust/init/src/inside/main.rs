@@ -48,6 +48,8 @@ pub struct Init {
     proc: i32,
     /// The mounts on /proc and /sys, while they are procfs and sysfs.
     kernel: [Option<i32>; 2],
+    /// What `resolve` opened last for a name to be made in.
+    parent: Option<resolve::Parent>,
     /// The host's /dev/null, verified, and an empty read-only directory, for masks.
     null: Option<i32>,
     empty: Option<i32>,
@@ -206,6 +208,7 @@ fn prepare() -> Result<Option<(Init, &'static [u8])>> {
         stacked: 0,
         proc: resolve::host_proc().unwrap_or(-1),
         kernel: [None; 2],
+        parent: None,
         null: None,
         empty: None,
         program: None,

@@ -41,7 +41,7 @@ pub fn new_file_system(wanted: FileSystem<'_>) -> Result<i32> {
 }
 
 /// The target of a mount. On procfs only what the plan allows: a container must not be able to hide or fake the rest (CVE-2019-16884).
-fn target(init: &Init, path: &CStr, directory: bool, how: u64) -> Result<i32> {
+fn target(init: &mut Init, path: &'static CStr, directory: bool, how: u64) -> Result<i32> {
     let links = if how & behaviour::NO_SYMLINKS != 0 { RESOLVE_NO_SYMLINKS } else { 0 };
     let fd = init.target(path, directory, links)?;
     if how & behaviour::ON_PROC == 0 && sys::file_system(fd)? == PROC_SUPER_MAGIC {
@@ -54,13 +54,13 @@ fn target(init: &Init, path: &CStr, directory: bool, how: u64) -> Result<i32> {
     Ok(fd)
 }
 
-pub fn mount(init: &mut Init, wanted: FileSystem<'_>, path: &CStr, propagation: u64, how: u64) -> Result<()> {
+pub fn mount(init: &mut Init, wanted: FileSystem<'_>, path: &'static CStr, propagation: u64, how: u64) -> Result<()> {
     let target = target(init, path, true, how)?;
     let mount = if how & behaviour::COPY_UP != 0 { copied_up(wanted, target, how)? } else { new_file_system(wanted)? };
     if propagation != 0 {
         sys::mount_setattr(mount, true, 0, 0, propagation)?;
     }
-    sys::move_mount(mount, target)?;
+    init.attach(mount, target)?;
     sys::close(target);
     init.mounted(path, mount)
 }
@@ -91,7 +91,7 @@ pub struct Changes {
     pub propagation: u64,
 }
 
-pub fn bind(init: &mut Init, tree: Tree<'_>, path: &CStr, changes: Changes) -> Result<()> {
+pub fn bind(init: &mut Init, tree: Tree<'_>, path: &'static CStr, changes: Changes) -> Result<()> {
     let mount = match tree.fd {
         Some(fd) => fd,
         None => sys::open_tree(sys::CWD, tree.source, tree.behaviour & behaviour::RECURSIVE != 0)?,
@@ -113,21 +113,20 @@ pub fn bind(init: &mut Init, tree: Tree<'_>, path: &CStr, changes: Changes) -> R
         let recursive = changes.propagation & u64::from(MS_REC) != 0;
         sys::mount_setattr(mount, recursive, 0, 0, changes.propagation & !u64::from(MS_REC))?;
     }
-    sys::move_mount(mount, target)?;
+    init.attach(mount, target)?;
     sys::close(target);
     init.mounted(path, mount)
 }
 
-pub fn device(init: &Init, path: &CStr, mode: u32, number: u64, uid: u32, gid: u32) -> Result<()> {
+pub fn device(init: &mut Init, path: &'static CStr, mode: u32, number: u64, uid: u32, gid: u32) -> Result<()> {
     let (parent, name) = init.parent(path, 0)?;
-    let created = sys::mknodat(parent.fd, name.get(), mode, sys::encoded_device(number));
+    let created = sys::mknodat(parent, name, mode, sys::encoded_device(number));
     if created.is_ok() && uid == 0 && gid == 0 {
-        sys::close(parent.fd);
         return Ok(());
     }
     accept_existing(created)?;
     // Whatever stands there now is looked at through its own descriptor: it may have been there before, or been exchanged.
-    let made = sys::openat2(parent.fd, name.get(), O_PATH | O_NOFOLLOW, RESOLVE_BENEATH)?;
+    let made = sys::openat2(parent, name, O_PATH | O_NOFOLLOW, RESOLVE_BENEATH)?;
     let status = sys::statx(made, c"", 0)?;
     let is_device = mode & S_IFMT == S_IFCHR || mode & S_IFMT == S_IFBLK;
     if !status.is(mode & S_IFMT) || is_device && status.device != number {
@@ -135,21 +134,18 @@ pub fn device(init: &Init, path: &CStr, mode: u32, number: u64, uid: u32, gid: u
     }
     sys::fchownat(made, c"", uid, gid)?;
     sys::close(made);
-    sys::close(parent.fd);
     Ok(())
 }
 
-pub fn link(init: &Init, path: &CStr, to: &CStr) -> Result<()> {
+pub fn link(init: &mut Init, path: &'static CStr, to: &CStr) -> Result<()> {
     let (parent, name) = init.parent(path, 0)?;
-    accept_existing(sys::symlinkat(to, parent.fd, name.get()))?;
-    sys::close(parent.fd);
-    Ok(())
+    accept_existing(sys::symlinkat(to, parent, name))
 }
 
 pub fn mask(init: &mut Init, path: &CStr) -> Result<()> {
     let Some(target) = init.resolve_if_there(path)? else { return Ok(()) };
     let cover = if sys::statx(target, c"", 0)?.is(S_IFDIR) { empty_directory(init)? } else { null(init)? };
-    sys::move_mount(cover, target)?;
+    init.attach(cover, target)?;
     // The first empty directory is kept: the others are copies of it.
     if init.empty != Some(cover) {
         sys::close(cover);
@@ -186,11 +182,11 @@ fn null(init: &mut Init) -> Result<i32> {
     sys::open_tree(source, c"", false)
 }
 
-pub fn read_only(init: &Init, path: &CStr) -> Result<()> {
+pub fn read_only(init: &mut Init, path: &CStr) -> Result<()> {
     let Some(target) = init.resolve_if_there(path)? else { return Ok(()) };
     let tree = sys::open_tree(target, c"", true)?;
     sys::mount_setattr(tree, true, u64::from(MOUNT_ATTR_RDONLY), 0, 0)?;
-    sys::move_mount(tree, target)?;
+    init.attach(tree, target)?;
     sys::close(tree);
     sys::close(target);
     Ok(())

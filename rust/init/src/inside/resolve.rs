@@ -28,6 +28,13 @@ impl Init {
         sys::openat2(self.root, path, O_PATH | flags, CAGE | more)
     }
 
+    /// Puts a detached mount on what `target` is.
+    pub fn attach(&mut self, mount: i32, target: i32) -> Result<()> {
+        // It may be covered now, whatever path led there.
+        self.forget_parent();
+        sys::move_mount(mount, target)
+    }
+
     /// Takes over a mount that has been attached at `path`.
     pub fn mounted(&mut self, path: &CStr, mount: i32) -> Result<()> {
         for ((_, magic), kept) in KERNEL.iter().zip(&mut self.kernel).filter(|((at, _), _)| *at == path.to_bytes()) {
@@ -55,39 +62,55 @@ impl Init {
     }
 
     /// The mount target `path`, made with its parents where it is missing: a directory, or an empty file.
-    pub fn target(&self, path: &CStr, directory: bool, more: u32) -> Result<i32> {
+    pub fn target(&mut self, path: &'static CStr, directory: bool, more: u32) -> Result<i32> {
         if let Some(fd) = if_there(self.resolve(path, 0, more))? {
             return Ok(fd);
         }
         let (parent, name) = self.parent(path, more)?;
         if directory {
-            accept_existing(sys::mkdirat(parent.fd, name.get(), 0o755))?;
+            accept_existing(sys::mkdirat(parent, name, 0o755))?;
         } else {
-            accept_existing(sys::create(parent.fd, name.get(), 0o644).map(sys::close))?;
+            accept_existing(sys::create(parent, name, 0o644).map(sys::close))?;
         }
-        sys::close(parent.fd);
         self.resolve(path, 0, more)
     }
 
-    /// The directory that holds `path`, made with its parents where missing, and the last name in it.
-    pub fn parent(&self, path: &CStr, more: u32) -> Result<(Parent, Name)> {
-        let bytes = path.to_bytes();
-        let split = bytes.iter().rposition(|byte| *byte == b'/').map_or(0, |at| at + 1);
-        let name = Name::new(&bytes[split..])?;
-        if split > 1 {
-            if let Some(fd) = if_there(self.resolve(Name::new(&bytes[..split])?.get(), O_DIRECTORY, more))? {
-                return Ok((Parent { fd }, name));
+    /// The directory that holds `path`, made with its parents where missing, and the last name in it. It stays open for the next path in it,
+    /// until something is mounted.
+    pub fn parent(&mut self, path: &'static CStr, more: u32) -> Result<(i32, &'static CStr)> {
+        let bytes = path.to_bytes_with_nul();
+        let (directory, name) = bytes.split_at(bytes.iter().rposition(|byte| *byte == b'/').map_or(0, |at| at + 1));
+        // The rest of a C string is one.
+        let name = CStr::from_bytes_with_nul(name).unwrap_or(c"");
+        if let Some(parent) = self.parent.as_ref().filter(|parent| (parent.path, parent.how) == (directory, more)) {
+            return Ok((parent.fd, name));
+        }
+        self.forget_parent();
+        let fd = self.made_directory(directory, more)?;
+        self.parent = Some(Parent { path: directory, how: more, fd });
+        Ok((fd, name))
+    }
+
+    /// Nothing is made in it any more.
+    pub fn forget_parent(&mut self) {
+        self.parent.take().into_iter().for_each(|parent| sys::close(parent.fd));
+    }
+
+    fn made_directory(&self, path: &[u8], more: u32) -> Result<i32> {
+        if path.len() > 1 {
+            if let Some(fd) = if_there(self.resolve(Piece::new(path)?.get(), O_DIRECTORY, more))? {
+                return Ok(fd);
             }
         }
         let mut directory = self.resolve(c"/", O_DIRECTORY, more)?;
         let mut end = 0;
-        for part in bytes[..split].split(|byte| *byte == b'/').filter(|part| !part.is_empty()) {
-            end += bytes[end..].iter().take_while(|byte| **byte == b'/').count() + part.len();
-            let prefix = Name::new(&bytes[..end])?;
+        for part in path.split(|byte| *byte == b'/').filter(|part| !part.is_empty()) {
+            end += path[end..].iter().take_while(|byte| **byte == b'/').count() + part.len();
+            let prefix = Piece::new(&path[..end])?;
             let next = match if_there(self.resolve(prefix.get(), O_DIRECTORY, more))? {
                 Some(fd) => fd,
                 None => {
-                    let own = Name::new(part)?;
+                    let own = Piece::new(part)?;
                     accept_existing(sys::mkdirat(directory, own.get(), 0o755))?;
                     self.resolve(prefix.get(), O_DIRECTORY, more)?
                 }
@@ -95,28 +118,31 @@ impl Init {
             sys::close(directory);
             directory = next;
         }
-        Ok((Parent { fd: directory }, name))
+        Ok(directory)
     }
 }
 
+/// A directory inside the root that was opened last, and by which path and flags.
 pub struct Parent {
-    pub fd: i32,
+    path: &'static [u8],
+    how: u32,
+    fd: i32,
 }
 
 /// A piece of a path with a NUL of its own.
-pub struct Name([u8; PATH_MAX as usize]);
+struct Piece([u8; PATH_MAX as usize]);
 
-impl Name {
+impl Piece {
     fn new(bytes: &[u8]) -> Result<Self> {
-        let mut name = Name([0; PATH_MAX as usize]);
-        match name.0.get_mut(..bytes.len()) {
+        let mut piece = Piece([0; PATH_MAX as usize]);
+        match piece.0.get_mut(..bytes.len()) {
             Some(room) if bytes.len() < PATH_MAX as usize => room.copy_from_slice(bytes),
             _ => return refused(__NR_openat2, ENAMETOOLONG),
         }
-        Ok(name)
+        Ok(piece)
     }
 
-    pub fn get(&self) -> &CStr {
+    fn get(&self) -> &CStr {
         // There is always a NUL: `new` leaves the last byte 0.
         CStr::from_bytes_until_nul(&self.0).unwrap_or(c"")
     }

@@ -97,6 +97,7 @@ pub fn attributes(attributes: u64, propagation: u64) -> Result<()> {
 
 /// Nothing of the host stays open, neither its /proc nor a root: no working directory or program can be named by it (CVE-2024-21626).
 fn forget(init: &mut Init) {
+    init.forget_parent();
     let [proc, sys] = core::mem::take(&mut init.kernel);
     let open = [Some(init.root), Some(init.proc), proc, sys, init.null.take(), init.empty.take()];
     open.into_iter().flatten().filter(|fd| *fd >= 0).for_each(sys::close);

@@ -20,7 +20,7 @@ fn stdio(fds: [i32; 3]) -> Result<()> {
 }
 
 /// For a new container before the pivot, so that /dev/console can be mounted by descriptor like everything else.
-pub fn open(init: &Init, step: u32, columns: u16, rows: u16, owner: (u32, u32), console: bool) -> Result<()> {
+pub fn open(init: &mut Init, step: u32, columns: u16, rows: u16, owner: (u32, u32), console: bool) -> Result<()> {
     let cage = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS | RESOLVE_NO_SYMLINKS;
     // In a container that was entered, the root is where setns(2) put us.
     let root = if init.root < 0 { sys::CWD } else { init.root };
@@ -38,7 +38,7 @@ pub fn open(init: &Init, step: u32, columns: u16, rows: u16, owner: (u32, u32), 
         // The masks are there already: where a link leads, the terminal would lie above them (CVE-2025-52565).
         let target = init.target(c"/dev/console", false, RESOLVE_NO_SYMLINKS)?;
         let tree = sys::open_tree(slave, c"", false)?;
-        sys::move_mount(tree, target)?;
+        init.attach(tree, target)?;
         sys::close(tree);
         sys::close(target);
     }
