@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from helpers import bundles, hosts, leftovers
+from helpers import bundles, hosts, leftovers, waiting
 from helpers.bundles import Bundle
 from helpers.commands import Command
 from helpers.hooked import Hooked
@@ -166,6 +166,9 @@ def running(runtime: pyrt.Runtime, bundle: Bundle) -> Iterator[pyrt.Container]:
     """A started container whose process sleeps; deleted at the end. Its id is this test run's own, as the cgroup at the root is."""
     container = runtime.create(f"running-{os.getpid()}", bundle=bundle.args("sleep", "1000").path)
     container.start()
+    # `start` returns when the execve has closed what init speaks by; name and arguments are there a little later.
+    arguments = Path(f"/proc/{container.pid}/cmdline")
+    waiting.until(lambda: arguments.read_bytes() == b"sleep\0001000\0", "its process sleeps")
     yield container
     container.delete(force=True)
 

@@ -9,6 +9,7 @@ import os
 import select
 import signal
 import subprocess
+import time
 from pathlib import Path
 
 import pyrt
@@ -57,6 +58,7 @@ def test_many_processes_create_start_exec_kill_and_delete_one_id(command: Comman
     bundle.args("sh", "-c", "sleep 1000; true", marker)
     acting = [callers.start(ACTING, "none", command.root, ID, bundle.path, str(seed), PYRT, "60") for seed in range(CALLERS)]
     try:
+        _let_end(acting, command)
         said = [_last_words(caller) for caller in acting]
     finally:
         for caller in acting:
@@ -72,9 +74,17 @@ def test_many_processes_create_start_exec_kill_and_delete_one_id(command: Comman
     until(lambda: not callers.marked(marker), "all processes end")
 
 
+def _let_end(acting: list[subprocess.Popen[str]], command: Command) -> None:
+    """Wait for all. What the last of them executes stands still, as it should, where another has paused the container: so that is resumed."""
+    deadline = time.monotonic() + PATIENCE
+    while any(caller.poll() is None for caller in acting):
+        assert time.monotonic() < deadline, "somebody hangs"
+        command("resume", ID)
+        time.sleep(0.5)
+
+
 def _last_words(caller: subprocess.Popen[str]) -> str:
     """Not until the end of the pipe: the container that is left at the end may be this caller's, and has its stdout."""
-    caller.wait(PATIENCE)
     assert caller.stdout is not None
     return os.read(caller.stdout.fileno(), 100).decode() if select.select([caller.stdout], [], [], 0)[0] else ""
 

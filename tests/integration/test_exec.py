@@ -17,6 +17,7 @@ from helpers import cgroups
 from helpers.bundles import Bundle
 from helpers.commands import Command
 from helpers.hosts import requires
+from helpers.waiting import until
 
 KINDS = ("mnt", "pid", "net", "ipc", "uts", "cgroup")
 
@@ -125,7 +126,7 @@ def test_a_detached_command_leaves_its_pid(running: pyrt.Container, command: Com
     process.write_text('{"cwd": "/", "user": {"uid": 0, "gid": 0}, "args": ["sleep", "500"], "env": ["PATH=/bin"]}')
     command("exec", "--pid-file", tmp_path / "pid", "--process", process, "--detach", running.id).ok()
     pid = int((tmp_path / "pid").read_text())
-    assert Path(f"/proc/{pid}/cmdline").read_bytes() == b"sleep\x00500\x00"
+    until(lambda: Path(f"/proc/{pid}/cmdline").read_bytes() == b"sleep\x00500\x00", "it is the command")
     assert namespaces(pid) == namespaces(running.pid)
 
 

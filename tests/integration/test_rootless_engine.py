@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from helpers.hosts import requires
-from helpers.waiting import until
+from helpers.waiting import SOON, until
 
 if TYPE_CHECKING:
     from helpers.ordinary import Ordinary
@@ -103,7 +103,7 @@ def test_kill_all_signals_every_process(ordinary: Ordinary, running: int) -> Non
     try:
         # TERM ends what is not PID 1 of the namespace, which has no handler.
         succeeds(ordinary, "kill", "--all", "web", "TERM")
-        assert select.select([pidfd], [], [], 10)[0] == [pidfd]
+        assert select.select([pidfd], [], [], SOON)[0] == [pidfd]
     finally:
         os.close(pidfd)
 
