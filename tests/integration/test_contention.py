@@ -75,7 +75,7 @@ def test_many_processes_create_start_exec_kill_and_delete_one_id(command: Comman
 
 
 def _let_end(acting: list[subprocess.Popen[str]], command: Command) -> None:
-    """Wait for all. What the last of them executes stands still, as it should, where another has paused the container: so that is resumed."""
+    """Wait for all. What the last of them executes stands still, as it should, where another has paused the container: resume that."""
     deadline = time.monotonic() + PATIENCE
     while any(caller.poll() is None for caller in acting):
         assert time.monotonic() < deadline, "somebody hangs"
