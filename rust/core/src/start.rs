@@ -9,11 +9,14 @@ use nix::fcntl::{open, OFlag};
 use nix::sys::stat::Mode;
 use pyrt_init::{kind, Message};
 
+use crate::container::Init;
 use crate::conversation;
+use crate::ending::await_end_uninterrupted;
 use crate::error::{Context, Error, Kind, Result};
 use crate::hooks;
 use crate::oci::Config;
 use crate::plan::HookStage;
+use crate::process;
 
 /// A socket's path is at most 107 bytes; through its directory's descriptor any is short enough.
 pub struct ShortPath {
@@ -43,9 +46,9 @@ pub fn short_path(path: &Path) -> Result<ShortPath> {
     Ok(ShortPath { path, _directory: Some(directory) })
 }
 
-/// Lets the waiting init go on; returns when the program runs. config: the container's, for the words about a hook that fails. `answer` gets
-/// the listener of its seccomp filter, if that has one.
-pub fn start(socket: &Path, config: &[u8], answer: impl FnOnce(OwnedFd) -> Result<()>) -> Result<()> {
+/// Lets the waiting init go on; returns when the program runs, or when an init that says why it failed has ended. config: the container's,
+/// for the words about a hook that fails. `answer` gets the listener of its seccomp filter, if that has one.
+pub fn start(socket: &Path, init: Option<Init>, config: &[u8], answer: impl FnOnce(OwnedFd) -> Result<()>) -> Result<()> {
     let bound = short_path(socket)?;
     let stream = match UnixStream::connect(bound.path()) {
         Ok(stream) => stream,
@@ -58,7 +61,13 @@ pub fn start(socket: &Path, config: &[u8], answer: impl FnOnce(OwnedFd) -> Resul
     let (mut executing, mut waited_in, mut answer) = (false, None, Some(answer));
     loop {
         match conversation::receive(stream.as_fd())? {
-            Some((message, _)) if message.kind == kind::FAILED => return Err(failure(message, waited_in, config)),
+            Some((message, _)) if message.kind == kind::FAILED => {
+                if let Some(pidfd) = init.and_then(|init| process::open(init.pid, init.start_time).ok()) {
+                    // Or its state would still be "created" for a while. What it said counts more than what keeps it.
+                    let _ = await_end_uninterrupted(pidfd.as_fd());
+                }
+                return Err(failure(message, waited_in, config));
+            }
             Some((message, _)) if message.kind == kind::READY => waited_in = Some(message.step),
             Some((message, Some(listener))) if message.kind == kind::LISTENER => {
                 if let Some(answer) = answer.take() {

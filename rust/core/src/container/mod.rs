@@ -184,7 +184,7 @@ impl Container {
         let relay =
             notify.filter(|_| self.directory.notify().exists()).map(|host| Relay::new(&self.directory.notify(), host)).transpose()?;
         let init = self.directory.init()?;
-        crate::start::start(&self.directory.start_socket(), state.config.get().as_bytes(), |listener| {
+        crate::start::start(&self.directory.start_socket(), init, state.config.get().as_bytes(), |listener| {
             self.hand_listener_over(&state, listener)
         })?;
         self.directory.started()?;
