@@ -17,7 +17,7 @@ use nix::poll::{poll, PollFd, PollFlags, PollTimeout};
 use nix::sys::socket::{sendmsg, ControlMessage, MsgFlags, UnixAddr};
 
 use crate::error::{Context, Error, Result};
-use crate::interruption::PIECE;
+use crate::interruption::{self, PIECE};
 use crate::process::wait_readable;
 
 /// How long the service manager may take to see what was said: sd_notify_barrier(3) has no time of its own, and runc waits as long.
@@ -101,26 +101,22 @@ impl Relay {
         Ok(())
     }
 
-    /// Wait until it is ready, and tell; or until it has ended, and say nothing. `interrupted` is asked when a signal comes.
-    pub fn run<E: From<Error>>(
-        &self,
-        pidfd: BorrowedFd<'_>,
-        pid: i32,
-        mut interrupted: impl FnMut() -> std::result::Result<(), E>,
-    ) -> std::result::Result<(), E> {
+    /// Wait until it is ready, and tell; or until it has ended, and say nothing. Errors: `Interrupted`.
+    pub fn run(&self, pidfd: BorrowedFd<'_>, pid: i32) -> Result<()> {
+        let operation = "wait for the container to be ready";
         loop {
             let mut fds = [PollFd::new(self.as_fd(), PollFlags::POLLIN), PollFd::new(pidfd, PollFlags::POLLIN)];
             match poll(&mut fds, PollTimeout::try_from(PIECE.as_millis()).unwrap_or(PollTimeout::MAX)) {
-                Ok(0) | Err(Errno::EINTR) => interrupted()?,
+                Ok(0) | Err(Errno::EINTR) => interruption::check(operation)?,
                 other => {
-                    other.op("wait for the container to be ready")?;
+                    other.op(operation)?;
                 }
             }
             let ended = fds[1].any().unwrap_or(false);
             // One that ended right after it was ready was ready.
             if self.is_ready()? {
                 self.tell(pid)?;
-                return Ok(self.barrier()?);
+                return self.barrier();
             }
             if ended {
                 return Ok(());

@@ -20,11 +20,6 @@ use crate::process::Process;
 #[pyclass(frozen, module = "pyrt._native")]
 pub struct Container(Core);
 
-/// What a wait for the lock does when a signal comes: Ctrl-C raises.
-fn interrupted() -> Result<(), Raised> {
-    Python::attach(|py| py.check_signals()).map_err(Raised::from)
-}
-
 fn status(name: &str) -> PyResult<Status> {
     Ok(match name {
         "creating" => Status::Creating,
@@ -86,15 +81,15 @@ impl Container {
             let console_socket = console_socket.map(lend);
             let lent = Lent { stdio: stdio.map(lend), start_socket: None, console_socket, kept: &[], entered: None };
             let plan = plan.core();
-            let directory = Directory::new(&root, &plan.options.id).map_err(Raised::from)?;
-            Core::restore(directory, plan, config, &lent, &options, interrupted)
+            Core::restore(Directory::new(&root, &plan.options.id)?, plan, config, &lent, &options)
         });
-        Ok(Container(made?))
+        Ok(Container(made.map_err(Raised::from)?))
     }
 
     fn checkpoint(&self, py: Python<'_>, options: &Bound<'_, PyAny>) -> PyResult<Vec<String>> {
         let options = crate::json::read_as(options)?;
-        Ok(py.detach(|| self.0.checkpoint(&options, interrupted))?)
+        let warnings = py.detach(|| self.0.checkpoint(&options)).map_err(Raised::from)?;
+        given_up().map(|()| warnings)
     }
 
     #[getter]
@@ -157,7 +152,7 @@ impl Container {
 
     fn update(&self, py: Python<'_>, resources: &Bound<'_, PyAny>) -> PyResult<()> {
         let resources = crate::cgroup::resources(resources)?;
-        Ok(py.detach(|| self.0.update(&resources, interrupted))?)
+        Ok(py.detach(|| self.0.update(&resources)).map_err(Raised::from)?)
     }
 
     fn processes(&self) -> PyResult<Vec<i32>> {
@@ -170,14 +165,14 @@ impl Container {
 
     #[pyo3(signature = (notify_socket = None))]
     fn start(&self, py: Python<'_>, notify_socket: Option<PathBuf>) -> PyResult<()> {
-        Ok(py.detach(|| self.0.start(notify_socket.as_deref(), interrupted))?)
+        Ok(py.detach(|| self.0.start(notify_socket.as_deref())).map_err(Raised::from)?)
     }
 
     fn wait_ready(&self, py: Python<'_>) -> PyResult<()> {
         let Some((process, relay)) = self.0.process().and_then(|process| process.take_notify().map(|relay| (process, relay))) else {
             return Ok(());
         };
-        Ok(py.detach(|| relay.run(process.pidfd(), process.pid, interrupted))?)
+        Ok(py.detach(|| relay.run(process.pidfd(), process.pid)).map_err(Raised::from)?)
     }
 
     fn root(&self) -> PyResult<Root> {
@@ -189,15 +184,15 @@ impl Container {
     }
 
     fn pause(&self, py: Python<'_>) -> PyResult<()> {
-        Ok(py.detach(|| self.0.pause(interrupted))?)
+        Ok(py.detach(|| self.0.pause()).map_err(Raised::from)?)
     }
 
     fn resume(&self, py: Python<'_>) -> PyResult<()> {
-        Ok(py.detach(|| self.0.resume(interrupted))?)
+        Ok(py.detach(|| self.0.resume()).map_err(Raised::from)?)
     }
 
     fn delete(&self, py: Python<'_>, force: bool) -> PyResult<Vec<String>> {
-        let warnings = py.detach(|| self.0.delete(force, interrupted))?;
+        let warnings = py.detach(|| self.0.delete(force)).map_err(Raised::from)?;
         given_up().map(|()| warnings)
     }
 

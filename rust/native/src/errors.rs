@@ -6,34 +6,19 @@ use pyo3::exceptions::PyProcessLookupError;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 
-/// An error on its way to Python; `?` makes it.
-pub enum Raised {
-    Core(pyrt_core::Error),
-    /// What Python raised while the core waited: KeyboardInterrupt, above all.
-    Python(PyErr),
-}
+/// An error of the core on its way to Python; `?` makes the exception.
+pub struct Raised(pyrt_core::Error);
 
 impl From<pyrt_core::Error> for Raised {
     fn from(error: pyrt_core::Error) -> Self {
-        Raised::Core(error)
-    }
-}
-
-impl From<PyErr> for Raised {
-    fn from(error: PyErr) -> Self {
-        Raised::Python(error)
+        Raised(error)
     }
 }
 
 impl From<Raised> for PyErr {
-    fn from(raised: Raised) -> PyErr {
-        match raised {
-            // It counts more than what was cleaned up because of it.
-            Raised::Core(error) => {
-                INTERRUPTION.take().unwrap_or_else(|| Python::attach(|py| exception(py, &error).unwrap_or_else(|failed| failed)))
-            }
-            Raised::Python(error) => error,
-        }
+    fn from(Raised(error): Raised) -> PyErr {
+        // What Python raised while the core waited counts more than what was cleaned up because of it.
+        INTERRUPTION.take().unwrap_or_else(|| Python::attach(|py| exception(py, &error).unwrap_or_else(|failed| failed)))
     }
 }
 
@@ -44,10 +29,13 @@ thread_local! {
 
 /// For `pyrt_core::interruption`: whether a handler of Python's raised something, KeyboardInterrupt above all.
 pub fn give_up() -> bool {
-    let raised = Python::attach(|py| py.check_signals()).err();
-    let gives_up = raised.is_some();
-    INTERRUPTION.set(raised);
-    gives_up
+    match Python::attach(|py| py.check_signals()) {
+        Ok(()) => false,
+        Err(raised) => {
+            INTERRUPTION.set(Some(raised));
+            true
+        }
+    }
 }
 
 /// After a call that goes on where a wait in it was given up (a hook that was ended): what is to be raised for that.

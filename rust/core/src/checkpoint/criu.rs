@@ -12,6 +12,7 @@ use nix::sys::socket::{recvmsg, send, socketpair, AddressFamily, ControlMessageO
 use super::protocol::{kind, request, Message, Response};
 use crate::error::{quoted, Context, Error, Kind, Result};
 use crate::hooks::Output;
+use crate::interruption;
 use crate::sys;
 
 /// An answer is far smaller: criu's own messages are at most a page.
@@ -79,17 +80,11 @@ impl Criu {
         self.child.id() as i32
     }
 
-    /// Ask, answer its notifications, and return its answer. `interrupted` is asked when a signal comes; its error ends the worker.
+    /// Ask, answer its notifications, and return its answer.
     ///
-    /// Errors: those of `notified`, which criu is told of so that it undoes what it did; `System` where it failed, in the words of `log`.
-    pub fn ask<E: From<Error>>(
-        &mut self,
-        kind: u64,
-        options: &Message,
-        log: &Path,
-        mut notified: impl FnMut(Notified) -> Result<()>,
-        mut interrupted: impl FnMut() -> std::result::Result<(), E>,
-    ) -> std::result::Result<Response, E> {
+    /// Errors: those of `notified`, which criu is told of so that it undoes what it did; `System` where it failed, in the words of `log`;
+    /// `Interrupted`: then the worker ends with this.
+    pub fn ask(&mut self, kind: u64, options: &Message, log: &Path, mut notified: impl FnMut(Notified) -> Result<()>) -> Result<Response> {
         let mut message = Message::default();
         message.number(request::TYPE, kind as i64);
         message.message(request::OPTS, options);
@@ -98,13 +93,13 @@ impl Criu {
         loop {
             let (response, descriptor) = match self.receive() {
                 Err(error) if error.errno == Some(Errno::EINTR) => {
-                    interrupted()?;
+                    interruption::check("wait for criu")?;
                     continue;
                 }
                 received => received?,
             };
             match response {
-                None => return Err(failure.unwrap_or_else(|| failed(log, "it ended without an answer")).into()),
+                None => return Err(failure.unwrap_or_else(|| failed(log, "it ended without an answer"))),
                 // A notification that follows a failure says so too; the answer proper comes after it, if any does.
                 Some(Response { kind: kind::NOTIFY, success: true, script, script_pid, .. }) => {
                     let done = notified(Notified { script, pid: script_pid, descriptor });
@@ -121,7 +116,7 @@ impl Criu {
                         (None, 0) => "it failed".to_owned(),
                         (None, errno) => crate::error::words(Errno::from_raw(errno)),
                     };
-                    return Err(failure.unwrap_or_else(|| failed(log, &reason)).into());
+                    return Err(failure.unwrap_or_else(|| failed(log, &reason)));
                 }
                 Some(response) => return Ok(response),
             }

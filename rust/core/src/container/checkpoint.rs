@@ -23,19 +23,15 @@ impl Container {
     ///
     /// Errors: `InvalidState` unless it is running or paused, `Host` where criu is missing or cannot work here, `System` with criu's words.
     /// On failure the container goes on as it was.
-    pub fn checkpoint<E: From<Error>>(
-        &self,
-        options: &Options,
-        mut interrupted: impl FnMut() -> std::result::Result<(), E>,
-    ) -> std::result::Result<Vec<String>, E> {
-        let lock = self.directory.lock(&mut interrupted)?;
+    pub fn checkpoint(&self, options: &Options) -> Result<Vec<String>> {
+        let lock = self.directory.lock()?;
         let state = self.directory.read()?;
         self.require(&state, "checkpoint", &[Status::Running, Status::Paused], None)?;
         let id = self.directory.id();
         criu::check(&format!("checkpoint container {id}"))?;
         let was = self.status(&state)?;
         let group = self.cgroup()?;
-        let dumped = self.dump(options, &state, group.as_deref(), &mut interrupted);
+        let dumped = self.dump(options, &state, group.as_deref());
         if let (Err(_), Status::Running, Some(group)) = (&dumped, was, &group) {
             // Where criu was ended itself, it could not thaw what it froze.
             if self.status(&state)? == Status::Paused {
@@ -46,22 +42,16 @@ impl Container {
         if options.leave_running || options.pre_dump {
             return Ok(Vec::new());
         }
-        Ok(self.delete_locked(&lock, true)?)
+        self.delete_locked(&lock, true)
     }
 
-    fn dump<E: From<Error>>(
-        &self,
-        options: &Options,
-        state: &State,
-        group: Option<&Cgroup>,
-        interrupted: &mut impl FnMut() -> std::result::Result<(), E>,
-    ) -> std::result::Result<(), E> {
+    fn dump(&self, options: &Options, state: &State, group: Option<&Cgroup>) -> Result<()> {
         let config = Config::parse(state.config.get().as_bytes())?;
         let id = self.directory.id();
-        let Some(init) = self.directory.init()? else { return Err(self.not_running(Status::Stopped).into()) };
+        let Some(init) = self.directory.init()? else { return Err(self.not_running(Status::Stopped)) };
         if !external::root_is(Path::new(&state.rootfs), init.pid)? {
             let why = "its root is copy-on-write, in layers that end with it";
-            return Err(not_possible(id, "checkpoint", why, "give it a directory of its own as root (overlay=False)").into());
+            return Err(not_possible(id, "checkpoint", why, "give it a directory of its own as root (overlay=False)"));
         }
         if options.pre_dump || options.lazy_pages {
             let has = Criu::features()?;
@@ -70,7 +60,7 @@ impl Container {
             {
                 if wanted && !has {
                     let hint = "see `criu check --feature mem_dirty_track` and `criu check --feature uffd-noncoop`";
-                    return Err(not_possible(id, "checkpoint", &format!("criu has no {what} on this kernel"), hint).into());
+                    return Err(not_possible(id, "checkpoint", &format!("criu has no {what} on this kernel"), hint));
                 }
             }
         }
@@ -109,7 +99,7 @@ impl Container {
         }
         let kind = if options.pre_dump { kind::PRE_DUMP } else { kind::DUMP };
         let mut criu = Criu::start(None, &directories.descriptors())?;
-        criu.ask(kind, &message, &directories.log, |notified| tell_ready(options, &notified), interrupted)?;
+        criu.ask(kind, &message, &directories.log, |notified| tell_ready(options, &notified))?;
         criu.finish();
         Ok(())
     }

@@ -1,4 +1,4 @@
-//! `Directory`: what is on disk of one container; atomic, locked, read as hostile input.
+//! `Directory`: what is on disk of one container; atomic, read as hostile input, written under its `lock`.
 //!
 //! ```text
 //! ROOT/ID/                0700; its existence reserves the id, flock(2) on it is the container's lock
@@ -17,17 +17,18 @@ use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fs::{self, DirBuilder, OpenOptions};
 use std::io::{ErrorKind, Read, Write};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, SystemTime};
 
 use nix::errno::Errno;
-use nix::fcntl::{Flock, FlockArg, OFlag};
+use nix::fcntl::OFlag;
 use nix::sys::stat::fstat;
 use nix::unistd::symlinkat;
 
 use super::state::{Init, State};
+use super::Lock;
 use crate::error::{quoted, Context, Error, Kind, Result};
 use crate::host::in_initial_user_namespace;
 use crate::oci::SIZE_LIMIT;
@@ -39,9 +40,6 @@ const ID_LIMIT: usize = 200;
 const STATE_SIZE_LIMIT: u64 = 2 * SIZE_LIMIT as u64;
 const DAMAGED: &str = "delete --force removes it";
 const BY_HAND: &str = "kill what is left in its cgroups, then remove them and this directory by hand";
-/// Pauses between two looks at a lock grow from the first to the last.
-const FIRST_PAUSE: Duration = Duration::from_millis(1);
-const LAST_PAUSE: Duration = Duration::from_millis(20);
 const INIT: &str = "init";
 const EXIT: &str = "exit";
 const MADE: &str = "made";
@@ -85,31 +83,6 @@ pub fn ids(root: &Path) -> Result<Vec<String>> {
 fn is_id(name: &str) -> bool {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_+.-".contains(&byte);
     !name.is_empty() && name.len() <= ID_LIMIT && !matches!(name, "." | "..") && name.bytes().all(plain)
-}
-
-/// A container's lock, until it is dropped or its holder ends.
-#[derive(Debug)]
-pub struct Lock(Flock<OwnedFd>);
-
-impl Lock {
-    /// Gives up the lock and keeps the directory's descriptor.
-    pub fn into_descriptor(self, directory: &Directory) -> Result<OwnedFd> {
-        self.0.unlock().map_err(|(_, errno)| errno).at("unlock", directory.path.to_string_lossy())
-    }
-}
-
-impl Lock {
-    /// Whether it is on the directory of that descriptor.
-    pub fn is_on(&self, directory: BorrowedFd<'_>) -> Result<bool> {
-        let (ours, other) = (fstat(self.as_fd()).op("look at a container's lock")?, fstat(directory).op("look at a container's lock")?);
-        Ok((ours.st_dev, ours.st_ino) == (other.st_dev, other.st_ino))
-    }
-}
-
-impl AsFd for Lock {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.0.as_fd()
-    }
 }
 
 /// What a container's file of cgroups says.
@@ -170,7 +143,8 @@ impl Directory {
             Err(error) if error.kind() == ErrorKind::AlreadyExists => return Err(self.in_use()),
             made => made.at(operation, self.path.to_string_lossy())?,
         }
-        let lock = self.lock(|| Ok(()))?;
+        // Not interrupted: the empty directory would stay.
+        let lock = self.lock_asking(|| Ok(()))?;
         // Between the two calls `delete --force` and another `create` may have come: whoever locks the empty directory owns it.
         match fs::read_dir(&self.path).at(operation, self.path.to_string_lossy())?.next() {
             Some(_) => Err(self.in_use()),
@@ -193,71 +167,6 @@ impl Directory {
     /// User id of whoever created the container.
     pub fn owner(&self) -> Result<u32> {
         self.metadata().map(|found| found.uid())
-    }
-
-    /// Wait for the lock. `interrupted` is asked when a signal comes; its error ends the wait. Errors: `NotFound`.
-    pub fn lock<E: From<Error>>(&self, mut interrupted: impl FnMut() -> std::result::Result<(), E>) -> std::result::Result<Lock, E> {
-        loop {
-            let mut descriptor = self.open()?;
-            let lock = loop {
-                match Flock::lock(descriptor, FlockArg::LockExclusive) {
-                    Ok(lock) => break lock,
-                    Err((returned, Errno::EINTR)) => {
-                        interrupted()?;
-                        descriptor = returned;
-                    }
-                    Err((_, errno)) => return Err(Error::system("lock", self.path.to_string_lossy().into_owned(), errno).into()),
-                }
-            };
-            // While this one waited, the container may have been deleted, and perhaps created anew.
-            if self.is(lock.as_fd())? {
-                return Ok(Lock(lock));
-            }
-        }
-    }
-
-    /// Wait for the lock, but not longer than `patience`. Errors: `NotFound`, ETIMEDOUT with the process that holds it, and `interrupted`'s.
-    pub fn lock_within<E: From<Error>>(
-        &self,
-        patience: Duration,
-        mut interrupted: impl FnMut() -> std::result::Result<(), E>,
-    ) -> std::result::Result<Lock, E> {
-        let (deadline, mut pause) = (Instant::now() + patience, FIRST_PAUSE);
-        loop {
-            if let Some(lock) = self.try_lock()? {
-                return Ok(lock);
-            }
-            if Instant::now() >= deadline {
-                let error = Error::system("lock", self.path.to_string_lossy().into_owned(), Errno::ETIMEDOUT);
-                return Err(error.with_hint(format!("{} holds it: end that first", self.holder())).into());
-            }
-            // flock(2) knows no time, and nothing tells of its end.
-            std::thread::sleep(pause);
-            pause = (pause * 2).min(LAST_PAUSE);
-            interrupted()?;
-        }
-    }
-
-    /// Who has the lock: /proc/locks names the process that took it, by the directory's inode.
-    fn holder(&self) -> String {
-        let inode = self.metadata().map(|found| format!(":{}", found.ino())).unwrap_or_default();
-        let locks = fs::read_to_string("/proc/locks").unwrap_or_default();
-        let holds = |line: &str| {
-            let fields: Vec<&str> = line.split_whitespace().collect();
-            let [_, "FLOCK", _, _, pid, file, ..] = fields[..] else { return None };
-            file.ends_with(&inode).then(|| format!("process {pid}"))
-        };
-        locks.lines().find_map(holds).unwrap_or_else(|| "another process".to_owned())
-    }
-
-    /// Take the lock; `None` where another holds it. Errors: `NotFound`.
-    pub fn try_lock(&self) -> Result<Option<Lock>> {
-        match Flock::lock(self.open()?, FlockArg::LockExclusiveNonblock) {
-            Ok(lock) if self.is(lock.as_fd())? => Ok(Some(Lock(lock))),
-            Ok(_) => Err(self.missing()),
-            Err((_, Errno::EWOULDBLOCK)) => Ok(None),
-            Err((_, errno)) => Err(errno).at("lock", self.path.to_string_lossy()),
-        }
     }
 
     /// Errors: `NotFound` without the container, `StateUnreadable` where state.json is not what pyrt wrote.
@@ -404,7 +313,7 @@ impl Directory {
         }
     }
 
-    fn open(&self) -> Result<OwnedFd> {
+    pub(super) fn open(&self) -> Result<OwnedFd> {
         let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
         match nix::fcntl::open(&self.path, flags, nix::sys::stat::Mode::empty()) {
             Err(Errno::ENOENT | Errno::ENOTDIR) => Err(self.missing()),
@@ -412,7 +321,7 @@ impl Directory {
         }
     }
 
-    fn metadata(&self) -> Result<fs::Metadata> {
+    pub(super) fn metadata(&self) -> Result<fs::Metadata> {
         match fs::metadata(&self.path) {
             Err(error) if is_missing(&error) => Err(self.missing()),
             found => found.at("read state of container", self.path.to_string_lossy()),
@@ -420,7 +329,7 @@ impl Directory {
     }
 
     /// Whether the descriptor still is the directory at this path.
-    fn is(&self, descriptor: BorrowedFd<'_>) -> Result<bool> {
+    pub(super) fn is(&self, descriptor: BorrowedFd<'_>) -> Result<bool> {
         let held = fstat(descriptor).at("look at", self.path.to_string_lossy())?;
         match fs::metadata(&self.path) {
             Err(error) if is_missing(&error) => Ok(false),
@@ -432,7 +341,7 @@ impl Directory {
         Error::new(Kind::AlreadyExists, format!("container with given ID already exists: {}", self.id))
     }
 
-    fn missing(&self) -> Error {
+    pub(super) fn missing(&self) -> Error {
         // runc's words, which engines look for.
         Error::new(Kind::NotFound, format!("container does not exist: {}", self.id))
     }

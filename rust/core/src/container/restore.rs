@@ -32,32 +32,18 @@ impl Container {
     /// The container of `plan`, from images. It runs when this returns, and its poststart hooks have run.
     ///
     /// Errors: as `create`; `Host` where criu is missing or cannot work here, `System` with criu's words. Nothing is left then.
-    pub fn restore<E: From<Error>>(
-        directory: Directory,
-        plan: &LaunchPlan,
-        config: &[u8],
-        lent: &Lent<'_>,
-        options: &Options,
-        interrupted: impl FnMut() -> std::result::Result<(), E>,
-    ) -> std::result::Result<Self, E> {
+    pub fn restore(directory: Directory, plan: &LaunchPlan, config: &[u8], lent: &Lent<'_>, options: &Options) -> Result<Self> {
         let id = directory.id().to_owned();
         if plan.options.overlay != Overlay::Off || plan.options.view.is_some() {
             let hint = "give it a directory of its own as root (overlay=False)";
-            return Err(not_possible(&id, "restore", "its root would be copy-on-write, which no image has", hint).into());
+            return Err(not_possible(&id, "restore", "its root would be copy-on-write, which no image has", hint));
         }
         criu::check(&format!("restore container {id}"))?;
         let state = Arc::new(State::new(Beginning::of(plan, &id, config)?));
         let lock = directory.create()?;
         let mut restoring =
             Restoring { directory: &directory, plan, lent, state: &state, cgroup: None, init: None, hooked: false, terminal: None };
-        let restored = restoring.run(&lock, options, interrupted);
-        let process = match restored {
-            Ok(process) => process,
-            Err(error) => {
-                restoring.undo();
-                return Err(error);
-            }
-        };
+        let process = restoring.run(&lock, options).inspect_err(|_| restoring.undo())?;
         let held = lock.into_descriptor(&directory)?;
         let launched = Launched { process: Arc::new(process), directory: Arc::new(held), state: Arc::clone(&state) };
         let container = Container { directory, launched: Mutex::new(Some(launched)), remains: OnceLock::new() };
@@ -80,12 +66,7 @@ struct Restoring<'a> {
 }
 
 impl Restoring<'_> {
-    fn run<E: From<Error>>(
-        &mut self,
-        lock: &Lock,
-        options: &Options,
-        interrupted: impl FnMut() -> std::result::Result<(), E>,
-    ) -> std::result::Result<Process, E> {
+    fn run(&mut self, lock: &Lock, options: &Options) -> Result<Process> {
         let plan = self.plan;
         let streams = read_descriptors(&options.image_path.join(DESCRIPTORS))?;
         self.directory.begin(&plan.cgroup.as_ref().map(|group| group.paths()).unwrap_or_default(), None, self.state)?;
@@ -138,7 +119,7 @@ impl Restoring<'_> {
                 }
             }
         }
-        let answer = criu.ask(kind::RESTORE, &message, &directories.log, |notified| self.notified(notified), interrupted)?;
+        let answer = criu.ask(kind::RESTORE, &message, &directories.log, |notified| self.notified(notified))?;
         criu.finish();
         let pid = answer.pid.ok_or_else(|| Error::system("hear of the restored process", None, Errno::EPROTO))?;
         let pidfd = sys::pidfd_open(pid).op("open the restored process")?;
@@ -147,7 +128,7 @@ impl Restoring<'_> {
         let process = Process::new(child, None, self.cgroup.clone(), given, Lifetime::default());
         if let Err(error) = self.directory.set_init(lock.as_fd(), Init { pid, start_time: process.start_time }) {
             let _ = process.kill();
-            return Err(error.into());
+            return Err(error);
         }
         Ok(process)
     }

@@ -11,8 +11,8 @@ use nix::errno::Errno;
 use serde_json::value::RawValue;
 
 use super::state::{Beginning, State};
-use super::{Cgroups, Directory, Init, Lock};
-use crate::error::{Error, Kind, Result};
+use super::{Cgroups, Directory, Init};
+use crate::error::Kind;
 
 /// A state directory of its own, below a directory that does not exist yet.
 struct Root(PathBuf);
@@ -60,10 +60,6 @@ fn state() -> State {
     })
 }
 
-fn lock(directory: &Directory) -> Result<Lock> {
-    directory.lock::<Error>(|| Ok(()))
-}
-
 #[test]
 fn what_is_written_is_read_back_and_is_the_owners_alone() {
     let root = Root::new("written");
@@ -100,7 +96,7 @@ fn the_process_is_recorded_once() {
     let root = Root::new("init");
     let directory = root.written();
     assert_eq!(directory.init().unwrap(), None);
-    let held = lock(&directory).unwrap();
+    let held = directory.lock().unwrap();
     let init = Init { pid: 4711, start_time: u64::MAX };
     directory.set_init(held.as_fd(), init).unwrap();
     assert_eq!(directory.init().unwrap(), Some(init));
@@ -118,7 +114,7 @@ fn an_id_in_use_is_refused() {
 fn the_lock_is_one_callers_at_a_time() {
     let root = Root::new("lock");
     let directory = root.written();
-    let held = lock(&directory).unwrap();
+    let held = directory.lock().unwrap();
     assert!(directory.try_lock().unwrap().is_none());
     drop(held);
     assert!(directory.try_lock().unwrap().is_some());
@@ -128,12 +124,12 @@ fn the_lock_is_one_callers_at_a_time() {
 fn whoever_waited_for_the_lock_of_a_deleted_container_is_told() {
     let root = Root::new("waited");
     let directory = root.written();
-    let held = lock(&directory).unwrap();
+    let held = directory.lock().unwrap();
     let (started, waiting) = mpsc::channel();
     let other = directory.clone();
     let thread = std::thread::spawn(move || {
         started.send(()).unwrap();
-        lock(&other).map(drop)
+        other.lock().map(drop)
     });
     waiting.recv().unwrap();
     directory.remove().unwrap();
@@ -154,7 +150,7 @@ fn a_removal_may_be_repeated() {
 fn an_exit_status_goes_to_the_container_that_was_held_and_to_no_later_one_of_the_id() {
     let root = Root::new("exit");
     let directory = root.written();
-    let first = lock(&directory).unwrap().into_descriptor(&directory).unwrap();
+    let first = directory.lock().unwrap().into_descriptor(&directory).unwrap();
     directory.record_exit(first.as_fd(), -9).unwrap();
     assert_eq!(directory.recorded_exit(), Some(-9));
     directory.remove().unwrap();

@@ -14,7 +14,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use pyrt_core::container::{default_root, Container, Directory};
-use pyrt_core::{signal, Error, Result};
+use pyrt_core::{signal, Result};
 
 use line::Line;
 use messages::Messages;
@@ -58,13 +58,13 @@ fn act(line: &Line<'_>, messages: &mut Messages) -> Result<()> {
             let text = serde_json::to_string_pretty(&container.shown_state(&state)?);
             messages.output(&text.unwrap_or_else(|_| unreachable!("strings and numbers are always JSON")))
         }
-        "start" => container.start::<Error>(notify_socket().as_deref(), || Ok(())),
+        "start" => container.start(notify_socket().as_deref()),
         "kill" => {
             let number = signal::number(line.arguments.get(1).copied().unwrap_or("TERM"))?;
             container.kill(number, line.is_set("--all"))
         }
         "delete" => {
-            let warnings = container.delete::<Error>(line.is_set("--force"), || Ok(()))?;
+            let warnings = container.delete(line.is_set("--force"))?;
             warnings.iter().for_each(|warning| messages.warning(warning));
             Ok(())
         }
