@@ -36,6 +36,9 @@ install_packages() {
   [ ${#missing[@]} -gt 0 ] || return 0
   [ "$(id -u)" = 0 ] || fail "these packages are missing: ${missing[*]}"
   echo "${0##*/}: installing ${missing[*]}" >&2
-  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -yqq --no-install-recommends "${missing[@]}" >/dev/null ||
+  # Another apt may be at work, and a mirror may be slow to answer.
+  local patient=(-o DPkg::Lock::Timeout=300 -o Acquire::Retries=5 -o Acquire::http::Timeout=60)
+  apt-get "${patient[@]}" update -qq &&
+    DEBIAN_FRONTEND=noninteractive apt-get "${patient[@]}" install -yqq --no-install-recommends "${missing[@]}" >/dev/null ||
     fail "apt-get install ${missing[*]} failed"
 }

@@ -18,6 +18,7 @@ from helpers import cgroups, hosts
 from helpers.bundles import Bundle
 from helpers.commands import PYRT, Command
 from helpers.hosts import requires
+from helpers.waiting import until
 from pyrt import _native
 
 MEBIBYTE = 1 << 20
@@ -101,6 +102,7 @@ def undelegated() -> Iterator[Path]:
     directory = mount / NAME / "inner"
     directory.mkdir(parents=True)
     yield directory
+    until(lambda: "populated 0" in (directory / "cgroup.events").read_text(), f"the end of what is in {directory}")
     directory.rmdir()
     directory.parent.rmdir()
 

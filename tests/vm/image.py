@@ -23,6 +23,8 @@ VIRTIOFSD = Path("/usr/lib/qemu/virtiofsd")
 # virtiofsd is in qemu-system-common, kmod makes modules.dep here and loads modules on demand in the guest.
 PACKAGES = ("qemu-system-x86", "qemu-system-common", "busybox-static", "kmod", "xz-utils")
 KERNEL_PACKAGE = "linux-image-cloud-amd64"
+# As in scripts/setup.sh: another apt may be at work, and a mirror may be slow to answer.
+PATIENT = ("-o", "DPkg::Lock::Timeout=300", "-o", "Acquire::Retries=5", "-o", "Acquire::http::Timeout=60")
 # Without these the guest cannot reach the host's files, and has no /dev/loop-control; everything else is loaded on demand from MODULES.
 BOOT_MODULES = ("virtio_pci", "virtio_console", "virtio_rng", "virtiofs", "overlay", "loop")
 
@@ -101,8 +103,8 @@ def command(*arguments: str, cwd: Path | None = None) -> str:
 def install_packages() -> None:
     if os.geteuid() != 0:
         raise ImageError(f"install {' '.join(PACKAGES)}: this needs root, or install them yourself")
-    command("apt-get", "update", "-qq")
-    command("apt-get", "install", "-yqq", "--no-install-recommends", *PACKAGES)
+    command("apt-get", *PATIENT, "update", "-qq")
+    command("apt-get", *PATIENT, "install", "-yqq", "--no-install-recommends", *PACKAGES)
 
 
 def fetch_kernel(image: Image) -> None:
@@ -111,13 +113,13 @@ def fetch_kernel(image: Image) -> None:
         work = Path(name)
         options = backports(work)
         if not options:
-            command("apt-get", "update", "-qq")
+            command("apt-get", *PATIENT, "update", "-qq")
         depends = command("apt-cache", *options, "depends", KERNEL_PACKAGE).split()
         package = next((word for word in depends if word.startswith("linux-image-") and word != KERNEL_PACKAGE), None)
         if package is None:
             raise ImageError(f"apt-cache depends {KERNEL_PACKAGE}: names no kernel")
         # apt drops to its own user for downloads, who could not write here.
-        command("apt-get", *options, "-o", "APT::Sandbox::User=root", "download", package, cwd=work)
+        command("apt-get", *PATIENT, *options, "-o", "APT::Sandbox::User=root", "download", package, cwd=work)
         command("dpkg-deb", "-x", str(next(work.glob("linux-image-*.deb"))), str(work / "kernel"))
         modules = next(path for path in (work / "kernel/usr/lib/modules", work / "kernel/lib/modules") if path.exists())
         release = next(modules.iterdir()).name
@@ -148,7 +150,7 @@ def backports(work: Path) -> tuple[str, ...]:
     )
     options = tuple(word for setting in settings for word in ("-o", setting))
     try:
-        command("apt-get", *options, "update", "-qq")
+        command("apt-get", *PATIENT, *options, "update", "-qq")
         command("apt-cache", *options, "show", KERNEL_PACKAGE)
     except ImageError:
         return ()
