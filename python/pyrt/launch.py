@@ -56,6 +56,9 @@ class Launch(Owned):
     calls: "SystemCalls | None"
     process: "_native.Process"
 
+    # It is dropped where a signal handler raises before whoever launched it has it. Handles that people have warn of themselves.
+    _warns = False
+
     def __init__(
         self,
         plan: "_native.LaunchPlan",

@@ -22,6 +22,8 @@ class Owned:
 
     # The process that may use it; None once it is closed, and until there is something to own.
     _owner: int | None
+    # Whether one that is dropped is somebody's mistake.
+    _warns = True
 
     def __init__(self) -> None:
         self._owner = None
@@ -72,7 +74,7 @@ class Owned:
             return
         try:
             # Nothing can be imported any more while the interpreter ends.
-            if not sys.is_finalizing():
+            if self._warns and not sys.is_finalizing():
                 import warnings
 
                 warnings.warn(f"unclosed {self!r}", ResourceWarning, stacklevel=2, source=self)

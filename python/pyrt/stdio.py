@@ -1,4 +1,8 @@
-"""Stdio: the three descriptors of a container, and the caller's ends of those that are pipes. The constants are subprocess's."""
+"""Stdio: the three descriptors of a container, and the caller's ends of those that are pipes. The constants are subprocess's.
+
+A signal handler may raise after any call that Python code makes, when what a call returned is nobody's yet. So descriptors are taken and
+given back within one call of the interpreter's own: `map` opens and `extend` keeps, `pop` gives and `map` closes.
+"""
 
 import os
 
@@ -27,10 +31,11 @@ class Stdio:
     Raises ValueError for a descriptor that is none of subprocess's constants and negative.
     """
 
-    __slots__ = ("_opened", "inside", "stderr", "stdin", "stdout")
+    __slots__ = ("_opened", "_pipes", "inside", "stderr", "stdin", "stdout")
 
     def __init__(self, stdin: "File" = None, stdout: "File" = None, stderr: "File" = None) -> None:
         self._opened: list[int] = []
+        self._pipes: list[tuple[int, int]] = []
         self.stdin: int | None = None
         self.stdout: int | None = None
         self.stderr: int | None = None
@@ -49,14 +54,15 @@ class Stdio:
                 two = one
             else:
                 two = self._open(2 if stderr is None else stderr, os.O_WRONLY)
+            self.inside = (zero, one, two)
+            self._pipes.clear()
         except BaseException:
-            self.close_inside()
-            self.close()
+            self._close_all()
             raise
-        self.inside = (zero, one, two)
 
     def _pipe(self, *, writer: bool) -> tuple[int, int]:
-        reading, writing = os.pipe2(os.O_CLOEXEC)
+        self._pipes.extend(map(os.pipe2, (os.O_CLOEXEC,)))
+        reading, writing = self._pipes[-1]
         inside, own = (reading, writing) if writer else (writing, reading)
         self._opened.append(inside)
         # Each end is an open file description of its own: the container's stays blocking.
@@ -65,9 +71,8 @@ class Stdio:
 
     def _open(self, file: "File", flags: int) -> int:
         if file == DEVNULL:
-            null = os.open(os.devnull, flags | os.O_CLOEXEC)
-            self._opened.append(null)
-            return null
+            self._opened.extend(map(os.open, (os.devnull,), (flags | os.O_CLOEXEC,)))
+            return self._opened[-1]
         descriptor = file if isinstance(file, int) else file.fileno() if file is not None else -1
         if descriptor < 0:
             raise ValueError(f"{file!r} is no open file")
@@ -75,8 +80,10 @@ class Stdio:
 
     def close_inside(self) -> None:
         """Close what was opened for the container, which has its own copies by now."""
-        while self._opened:
-            os.close(self._opened.pop())
+        try:
+            any(map(os.close, iter(self._opened.pop, None)))
+        except IndexError:
+            return  # it is empty
 
     def close_stdin(self) -> None:
         """Close the caller's end of stdin, so that the container reads its end."""
@@ -94,7 +101,19 @@ class Stdio:
             descriptor, self.stderr = self.stderr, None
             os.close(descriptor)
 
+    def _close_all(self) -> None:
+        """Close what there is, also of a pipe that was just made: each descriptor once, wherever it was noted by then."""
+        noted = {*self._opened, self.stdin, self.stdout, self.stderr}
+        for pipe in self._pipes:
+            noted.update(pipe)
+        self._opened = [descriptor for descriptor in noted if descriptor is not None]
+        self._pipes = []
+        self.stdin = self.stdout = self.stderr = None
+        self.close_inside()
+
     def __del__(self) -> None:
         # A signal handler's exception may come between its making and the first look of whoever is to close it.
-        self.close_inside()
-        self.close()
+        try:
+            self._close_all()
+        except AttributeError:
+            return  # it came before anything was opened

@@ -143,6 +143,7 @@ def _watch(line: "Line", settings: "Globals", look: "Look", columns: tuple[str, 
     interval = seconds(line.options.text("interval") or _INTERVAL)
     once = line.options.flag("no_stream")
     as_json = line.options.text("format") == "json"
+    ended = _have_ended(line, settings)
     rows = look()
     if once:
         time.sleep(interval)
@@ -156,16 +157,19 @@ def _watch(line: "Line", settings: "Globals", look: "Look", columns: tuple[str, 
                 settings.messages.output("".join(f"{_native.json_dumps(said)}\n" for said, _ in rows))
             else:
                 settings.messages.output(aligned([list(columns), *(cells for _, cells in rows)]))
-            if once or (line.arguments and all(_has_ended(name, settings) for name in line.arguments)):
+            if once or ended:
                 return 0
             time.sleep(interval)
+            # Asked before the look, which is the last one then: what it shows is how they ended.
+            ended = _have_ended(line, settings)
             rows = look()
     except KeyboardInterrupt:
         return 0  # the way to leave
 
 
-def _has_ended(name: str, settings: "Globals") -> bool:
-    return settings.container(name).status == "stopped"
+def _have_ended(line: "Line", settings: "Globals") -> bool:
+    """Whether there are containers that were named, and none of them lives."""
+    return bool(line.arguments) and all(settings.container(name).status == "stopped" for name in line.arguments)
 
 
 def _draw(rows: "list[Row]", look: "Look", interval: float, columns: tuple[str, ...]) -> int:
