@@ -43,6 +43,23 @@ def test_a_command_runs_in_a_container_that_stood_before_it_came(pool: pyrt.Pool
         assert box.pid in stood
 
 
+def seccomp_mode(status: str) -> str:
+    """proc_pid_status(5): 0 without a filter, 2 with one."""
+    return next(line.split()[1] for line in status.splitlines() if line.startswith("Seccomp:"))
+
+
+@pytest.mark.parametrize(("denied", "while_it_waits"), [("swapon", "2"), ("getcwd", "0")])
+def test_a_filter_is_loaded_before_the_wait_where_it_does_not_stand_in_inits_way(rootfs: Path, denied: str, while_it_waits: str) -> None:
+    profile = {"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{"names": [denied], "action": "SCMP_ACT_ERRNO"}]}
+    with pyrt.Pool(1, rootfs=rootfs, seccomp=profile) as pool:
+        assert pool.wait_ready(SOON)
+        [above] = waiting_pids(pool)
+        pid = Path(f"/proc/{above}/task/{above}/children").read_text().strip()
+        assert seccomp_mode(Path(f"/proc/{pid}/status").read_text()) == while_it_waits
+        inside = pool.run(["cat", "/proc/self/status"], capture_output=True, text=True, check=True).stdout
+        assert (seccomp_mode(inside), "Seccomp_filters:\t1" in inside) == ("2", True)
+
+
 def test_the_call_says_command_environment_directory_and_descriptors(pool: pyrt.Pool, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("passed")
     with (tmp_path / "file").open() as file:

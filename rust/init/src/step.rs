@@ -155,6 +155,8 @@ steps! {
     /// The seccomp filter that `Execute` loads last, and who has it pass: `key` in the sixth argument of init's own calls. The capability
     /// sets are the program's, where `Identity` left CAP_SYS_ADMIN for the loading.
     70 Filter { program: &'a [u8], flags: u64, key: u64, privileged: u64, effective: u64, permitted: u64, inheritable: u64 }
+    /// Load it now: it admits all that init still does.
+    71 LoadFilter {}
     /// execve(2) of what `Find` found.
     53 Execute { arguments: List<'a>, environment: List<'a> }
 }

@@ -211,6 +211,7 @@ fn words_of(step: &Step<'_>) -> (String, Option<String>) {
         Step::AwaitPlan { .. } => only("wait for the command"),
         Step::Keep { .. } => only("keep descriptors"),
         Step::Filter { .. } => only("keep the seccomp filter"),
+        Step::LoadFilter {} => only("load the seccomp filter"),
         Step::Execute { .. } => only("execute"),
     }
 }

@@ -88,6 +88,10 @@ pub fn build(steps: &mut Builder, config: &Config, options: &Options, spaces: &N
         steps.push(umask);
         if let Some(profile) = &profile {
             seccomp::build(steps, profile, no_new_privileges, sets)?;
+            // A tenth of a millisecond that a start need not wait for.
+            if profile.answerer.is_none() && profile.filter.lets_wait() {
+                steps.push(Step::LoadFilter {});
+            }
         }
         let answerer = profile.and_then(|profile| profile.answerer);
         if matches!(answerer, Some(Answerer::Socket(_))) {

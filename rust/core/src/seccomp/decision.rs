@@ -103,6 +103,14 @@ pub fn sections(profile: &LinuxSeccomp, native: Architecture) -> Vec<Section> {
     sections
 }
 
+/// Whether the call is let through, whatever its arguments are.
+pub fn allows(sections: &[Section], architecture: Architecture, name: &str) -> bool {
+    let section = sections.iter().find(|section| section.audit == architecture.audit());
+    let (Some(number), Some(section)) = (architecture.number(name), section) else { return false };
+    let interval = section.intervals.iter().rfind(|interval| interval.start <= number);
+    interval.is_some_and(|interval| interval.decision == Decision::Always(ALLOW))
+}
+
 /// Actions under which a call that the profile does not name reaches the kernel, or a tracer, who can tell what is new.
 fn lets_through(action: LinuxSeccompAction) -> bool {
     matches!(action, LinuxSeccompAction::ScmpActAllow | LinuxSeccompAction::ScmpActLog | LinuxSeccompAction::ScmpActTrace)

@@ -31,6 +31,27 @@ use crate::oci::parse_part;
 /// sixth argument, which none of these calls uses: a random number that no program of the container ever sees.
 pub const KEYED_CALLS: [&str; 9] = ["capset", "close", "execve", "exit_group", "prctl", "read", "recvmsg", "sendmsg", "write"];
 
+/// What init calls from where it waits for a command to the program's execve.
+const WAITING_CALLS: [&str; 17] = [
+    "chdir",
+    "close",
+    "close_range",
+    "dup3",
+    "execve",
+    "exit_group",
+    "faccessat2",
+    "fcntl",
+    "getcwd",
+    "mmap",
+    "ppoll",
+    "read",
+    "recvfrom",
+    "recvmsg",
+    "rt_sigprocmask",
+    "sendmsg",
+    "statx",
+];
+
 /// How many compiled profiles a process keeps.
 const KEPT: usize = 16;
 
@@ -109,18 +130,21 @@ pub fn filter_flags() -> [(&'static str, (u32, u32)); 4] {
 pub struct Filter {
     instructions: Vec<[u8; 8]>,
     keys: Vec<program::KeyPlace>,
+    lets_wait: bool,
 }
 
 impl Filter {
     /// For a kernel of this architecture. The profile must have been checked. Errors where the program is longer than the kernel takes.
     pub fn compile(profile: &LinuxSeccomp, native: Architecture) -> Result<Self> {
-        let (instructions, keys) = program::assemble(&decision::sections(profile, native));
+        let sections = decision::sections(profile, native);
+        let (instructions, keys) = program::assemble(&sections);
+        let lets_wait = WAITING_CALLS.iter().all(|name| decision::allows(&sections, native, name));
         match instructions.len() > program::LONGEST {
             true => Err(Error::spec(
                 "linux.seccomp.syscalls",
                 format!("needs a program of {} instructions, and the kernel takes {}", instructions.len(), program::LONGEST),
             )),
-            false => Ok(Filter { instructions, keys }),
+            false => Ok(Filter { instructions, keys, lets_wait }),
         }
     }
 
@@ -144,6 +168,11 @@ impl Filter {
     /// Whether the profile forbids something that init has to do, so that `program` wants a key.
     pub fn needs_key(&self) -> bool {
         !self.keys.is_empty()
+    }
+
+    /// Whether init can load it before it waits for a command: nothing that it does then depends on the filter.
+    pub fn lets_wait(&self) -> bool {
+        self.lets_wait
     }
 
     /// The array of struct sock_filter, with this launch's key in it.

@@ -68,6 +68,21 @@ fn a_profile_that_lets_init_go_on_has_no_key() {
 }
 
 #[test]
+fn a_filter_is_loaded_before_the_wait_only_where_each_call_of_it_is_let_through() {
+    let lets_wait = |names: &[&str], args: Value| {
+        let allowing = json!({"defaultAction": "SCMP_ACT_ERRNO", "syscalls": [{"names": names, "action": "SCMP_ACT_ALLOW", "args": args}]});
+        Filter::compile(&profile(allowing), Architecture::NATIVE).unwrap().lets_wait()
+    };
+    let names = super::WAITING_CALLS;
+    assert!(lets_wait(&names, json!([])));
+    assert!(!lets_wait(&names, json!([{"index": 0, "value": 1, "op": "SCMP_CMP_EQ"}])), "some arguments alone");
+    for missing in 0..names.len() {
+        let rest: Vec<&str> = names.iter().enumerate().filter(|(index, _)| *index != missing).map(|(_, name)| *name).collect();
+        assert!(!lets_wait(&rest, json!([])), "without {}", names[missing]);
+    }
+}
+
+#[test]
 fn the_same_profile_is_compiled_once() {
     let wanted = profile(json!({"defaultAction": "SCMP_ACT_LOG", "flags": []}));
     let (first, second) = (Filter::of(&wanted).unwrap(), Filter::of(&wanted).unwrap());

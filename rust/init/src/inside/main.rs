@@ -175,6 +175,7 @@ impl Init {
                 self.filter = Some(seccomp::Filter { program, flags, key, sets: (privileged != 0).then_some(sets) });
                 Ok(())
             }
+            Step::LoadFilter {} => self.filter.take().map_or(Ok(()), |filter| seccomp::load(&filter).map(drop)),
             Step::Execute { arguments, environment } => program::execute(self, index, arguments, environment),
         }
     }

@@ -1,4 +1,5 @@
-//! The program's seccomp filter: loaded as the last thing before its execve, so that the profile binds the program and not this init.
+//! The program's seccomp filter: loaded as the last thing before its execve, so that the profile binds the program and not this init. In a
+//! container that waits for its command it is loaded before the wait, where it does not stand in init's way.
 
 use linux_raw_sys::general::CAP_SYS_ADMIN;
 
