@@ -11,6 +11,7 @@ import subprocess
 import sysconfig
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from contenders import Contender, command, program
@@ -29,10 +30,15 @@ def pyrt() -> str:
     return str(Path(sysconfig.get_path("scripts")) / "pyrt")
 
 
+def runc() -> str:
+    return program("runc")
+
+
 class PodmanRun(Contender):
     """`podman run --rm --rootfs`: podman, conmon and the runtime's create, start, state and delete."""
 
     group, form = "engines", "engine"
+    runtime: Callable[[], str]
 
     def __init__(self, directory: Path, _work: Path) -> None:
         # podman refuses a path of more than 50 characters.
@@ -48,9 +54,6 @@ class PodmanRun(Contender):
             self.close()
             raise
 
-    def runtime(self) -> str:
-        raise NotImplementedError
-
     def once(self) -> None:
         command(*self.words)
 
@@ -60,37 +63,27 @@ class PodmanRun(Contender):
 
 class PodmanPyrt(PodmanRun):
     name = "podman run with pyrt"
-
-    def runtime(self) -> str:
-        return pyrt()
+    runtime = staticmethod(pyrt)
 
 
 class PodmanRunc(PodmanRun):
     name = "podman run with runc"
-
-    def runtime(self) -> str:
-        return program("runc")
+    runtime = staticmethod(runc)
 
 
 class CtrRun(Contender):
     """`ctr run --rm --rootfs` under a containerd of its own: its runc shim and the runtime's create, start, state and delete."""
 
     group, form = "engines", "engine"
+    runtime: Callable[[], str]
 
     def __init__(self, directory: Path, work: Path) -> None:
         path = work / type(self).__name__
         path.mkdir()
         (path / "config.toml").write_text(CONFIGURATION.format(path=path))
         socket = path / "socket"
-        daemon: list[str | Path] = [
-            program("containerd"),
-            "--config",
-            path / "config.toml",
-            "--root",
-            path / "root",
-            "--state",
-            path / "state",
-        ]
+        directories: list[str | Path] = ["--root", path / "root", "--state", path / "state"]
+        daemon: list[str | Path] = [program("containerd"), "--config", path / "config.toml", *directories]
         runtime: list[str | Path] = ["--runc-binary", self.runtime(), "--runc-root", path / "runtime"]
         self.client: list[str | Path] = [program("ctr"), "--address", socket]
         self.words: list[str | Path] = [*self.client, "run", "--rm", *runtime, "--env", "PATH=/bin", "--rootfs", directory / "rootfs"]
@@ -108,9 +101,6 @@ class CtrRun(Contender):
             self.close()
             raise
 
-    def runtime(self) -> str:
-        raise NotImplementedError
-
     def answers(self) -> bool:
         return subprocess.run([*self.client, "version"], capture_output=True, check=False).returncode == 0
 
@@ -124,16 +114,12 @@ class CtrRun(Contender):
 
 class CtrPyrt(CtrRun):
     name = "ctr run with pyrt"
-
-    def runtime(self) -> str:
-        return pyrt()
+    runtime = staticmethod(pyrt)
 
 
 class CtrRunc(CtrRun):
     name = "ctr run with runc"
-
-    def runtime(self) -> str:
-        return program("runc")
+    runtime = staticmethod(runc)
 
 
 ENGINES: tuple[type[PodmanRun | CtrRun], ...] = (PodmanPyrt, PodmanRunc, CtrPyrt, CtrRunc)

@@ -1,34 +1,22 @@
 //! From a plan to a container that has ended, cgroup made and removed: the whole mechanism without Python and state. Needs root.
 
 mod bundle;
+mod once;
 mod options;
 
-use std::fs::{File, OpenOptions};
-use std::os::fd::AsFd;
+use std::fs::OpenOptions;
 
 use bundle::Bundle;
 use criterion::{criterion_group, criterion_main, Criterion};
+use once::once;
 use options::options;
 use pyrt_core::host::HostFacts;
-use pyrt_core::launch::{launch, Lent};
 use pyrt_core::plan::{Form, LaunchPlan, Options, Overlay};
 use pyrt_core::Result;
 
 fn plan(bundle: &Bundle, form: Form, overlay: Overlay) -> Result<LaunchPlan> {
     let options = Options { overlay, ..options(&bundle.path, form, format!("/pyrt/bench-{}", std::process::id())) };
     LaunchPlan::new(bundle::CONFIG, options, HostFacts::get()?)
-}
-
-fn once(plan: &LaunchPlan, null: &File) -> Result<()> {
-    let stdio = [null.as_fd(); 3];
-    let process = launch(plan, &Lent { stdio, start_socket: None, console_socket: None, kept: &[], entered: None })?;
-    while !matches!(process.wait_readable(None), Ok(true)) {}
-    let ended = process.finish()?;
-    if let Some(cgroup) = &process.cgroup {
-        cgroup.remove()?;
-    }
-    assert_eq!(ended.code, Some(0));
-    Ok(())
 }
 
 fn launches(criterion: &mut Criterion) {

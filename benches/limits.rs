@@ -3,17 +3,17 @@
 //! Not by criterion, which measures one after the other. Prints the median of each and of the differences.
 
 mod bundle;
+mod once;
 mod options;
 
 use std::fs::{File, OpenOptions};
-use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
 use bundle::Bundle;
+use once::once;
 use options::options;
 use pyrt_core::cgroup::Mode;
 use pyrt_core::host::HostFacts;
-use pyrt_core::launch::{launch, Lent};
 use pyrt_core::plan::{Form, LaunchPlan};
 use pyrt_core::Result;
 
@@ -33,16 +33,9 @@ fn plan(bundle: &Bundle, resources: &str) -> Result<LaunchPlan> {
     LaunchPlan::new(config.to_string().as_bytes(), options, HostFacts::get()?)
 }
 
-fn once(plan: &LaunchPlan, null: &File) -> Result<Duration> {
+fn timed(plan: &LaunchPlan, null: &File) -> Result<Duration> {
     let begun = Instant::now();
-    let stdio = [null.as_fd(); 3];
-    let process = launch(plan, &Lent { stdio, start_socket: None, console_socket: None, kept: &[], entered: None })?;
-    while !matches!(process.wait_readable(None), Ok(true)) {}
-    let ended = process.finish()?;
-    if let Some(cgroup) = &process.cgroup {
-        cgroup.remove()?;
-    }
-    assert_eq!(ended.code, Some(0));
+    once(plan, null)?;
     Ok(begun.elapsed())
 }
 
@@ -59,7 +52,7 @@ fn main() -> Result<()> {
     let (without, with) = (plan(&bundle, "{}")?, plan(&bundle, &all)?);
     let mut pairs = Vec::new();
     for round in 0..WARM_UP + ROUNDS {
-        let pair = (once(&without, &null)?, once(&with, &null)?);
+        let pair = (timed(&without, &null)?, timed(&with, &null)?);
         if round >= WARM_UP {
             pairs.push(pair);
         }

@@ -28,7 +28,6 @@ __all__ = [
     "host_facts",
     "json_dumps",
     "json_loads",
-    "namespace_kind",
     "namespaces_create",
     "overlay_mount",
     "plan",
@@ -151,12 +150,6 @@ class LaunchPlan:
     @property
     def annotations(self) -> dict[str, str]: ...
     @property
-    def cgroup_path(self) -> str | None:
-        """Path below each hierarchy's root, "/pyrt-ID"; None where no cgroup is made."""
-    @property
-    def cgroup_paths(self) -> dict[str, str]:
-        """Directory by hierarchy: {"unified": "/sys/fs/cgroup/unified/pyrt-ID", "memory": ...}. What state must name before the launch."""
-    @property
     def filtered(self) -> bool:
         """The program runs under a seccomp profile."""
 
@@ -204,9 +197,6 @@ class Process:
 
     @property
     def pid(self) -> int: ...
-    @property
-    def start_time(self) -> int:
-        """Clock ticks since boot, as in /proc/PID/stat field 22; tells a reused PID apart."""
     @property
     def pidfd(self) -> int: ...
     @property
@@ -377,9 +367,6 @@ def run_hooks(config: bytes, stage: Literal["poststart", "poststop"], state: byt
 
 def wait_process(pid: int, start_time: int, timeout: float | None = None) -> tuple[bool, int | None]:
     """(ended, status) of a process that need not be our child. Status as `Process.wait`; None where the kernel cannot tell."""
-
-def namespace_kind(path: str) -> str | None:
-    """"pid", "network", "mount", "ipc", "uts", "user", "cgroup", "time" as config.json has them; None for a file that is none. Raises NotFound."""
 
 def namespaces_create(kinds: Sequence[str], *, uid_mappings: Sequence[tuple[int, int, int]] = ..., gid_mappings: Sequence[tuple[int, int, int]] = ...,
                       monotonic_offset: float = 0.0, boottime_offset: float = 0.0) -> tuple[dict[str, int], int | None, int | None]:

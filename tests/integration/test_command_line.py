@@ -10,7 +10,6 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -341,15 +340,6 @@ def test_stdin_is_the_caller_s(command: Command) -> None:
     assert command("run", "--", "cat", input="through\n").ok().stdout == "through\n"
 
 
-@pytest.fixture
-def interruptible() -> Iterator[None]:
-    """What this test starts takes SIGINT by default, also where the tests themselves run in the background, which ignores it."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
-
-
-@pytest.mark.usefixtures("interruptible")
 def test_ctrl_c_reaches_the_command_and_the_status_says_so(command: Command, tmp_path: Path) -> None:
     with (tmp_path / "output").open("w") as output:
         process = command.start("run", "--", "sh", "-c", "trap 'exit 9' INT; echo ready; while :; do sleep 0.01; done", stdout=output)

@@ -1,4 +1,4 @@
-"""Given namespaces: joined by path, alone and in every mix that LAUNCH.md names ("Path B"), also from a caller with threads."""
+"""Given namespaces: joined by path, alone and in every mix that takes path B (docs/architecture.md), also from a caller with threads."""
 
 from __future__ import annotations
 

@@ -12,7 +12,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -244,15 +243,6 @@ def test_sigkill_of_the_people_s_form_ends_its_container(rootfs: Path) -> None:
         until(lambda: [pid for pid in callers.marked(marker) if pid != command.pid] == [], "the container ends")
 
 
-@pytest.fixture
-def interruptible() -> Iterator[None]:
-    """What this test starts takes SIGINT by default, also where the tests themselves run in the background, which ignores it."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
-
-
-@pytest.mark.usefixtures("interruptible")
 def test_an_interrupt_ends_the_container_and_leaves_nothing(rootfs: Path) -> None:
     marker = callers.new_marker()
     script = "try:\n    " + RUN.strip().replace("\n", "\n    ") + "\nexcept KeyboardInterrupt:\n    print('interrupted', flush=True)\n"

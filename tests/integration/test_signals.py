@@ -1,7 +1,6 @@
 """Signals: what the container starts with, whatever the caller ignores, handles or blocks; waiting where SIGCHLD is hostile.
 
-LAUNCH.md, "Order of privileges" (dispositions and mask) and "The end" (`wait`). Callers that must spoil their own signals are Python
-processes of their own (CALLER).
+Callers that must spoil their own signals are Python processes of their own (CALLER).
 """
 
 from __future__ import annotations

@@ -118,7 +118,7 @@ def test_a_mark_of_the_exit_status_that_names_none(subject: Subject) -> None:
 
 
 def test_names_of_cgroups_that_cannot_be_read_keep_everything_for_a_person(subject: Subject) -> None:
-    """Nothing is removed that state does not name: DESIGN.md, 5.7."""
+    """Nothing is removed that state does not name."""
     subject.run()
     names = subject.directory / "cgroup"
     content = names.read_bytes()

@@ -1,6 +1,6 @@
 """New user namespaces: id mappings, the identity and capabilities inside, and what is mounted there differently.
 
-LAUNCH.md, "The launch" 3a (maps without host 0, with and without a container uid 0) and "Mounts under a user namespace".
+Maps without the host's 0 too, with and without a uid 0 of the container.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Published attacks on runc, crun and youki that are neither a link in the root nor a race (issue 6; the table is in docs/security.md).
+"""Published attacks on runc, crun and youki that are neither a link in the root nor a race (the table is in docs/security.md).
 
 Neighbours: test_hostile_rootfs.py (links), test_races.py, test_launch_attacks.py and test_exec_attacks.py (memory, descriptors).
 """
@@ -193,7 +193,7 @@ def test_stdio_is_never_opened_anew_through_the_images_dev(command: Command, bun
 
 
 def test_a_dev_null_of_the_host_that_is_a_file_is_refused(bundle: Bundle, root_dir: Path, tmp_path: Path) -> None:
-    """DESIGN.md 5, 3: what masks are made of is checked, also where the caller's own /dev is not what it should be."""
+    """What masks are made of is checked, also where the caller's own /dev is not what it should be."""
     fake = tmp_path / "null"
     fake.write_text("of the host\n")
     (bundle.rootfs / "etc/secret").write_text("secret")

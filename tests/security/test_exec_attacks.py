@@ -1,4 +1,4 @@
-"""What a container can do to whoever executes something in it: nothing (LAUNCH.md, path B).
+"""What a container can do to whoever executes something in it: nothing (docs/architecture.md, "Two paths").
 
 Neighbours: test_launch_attacks.py (the same for new containers), ../integration/test_exec.py.
 """

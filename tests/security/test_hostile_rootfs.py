@@ -1,4 +1,4 @@
-"""Attacks by a root file system or bundle: links out of the root, fakes of /proc, /dev/null and /dev/console (DESIGN.md 5, 1-3).
+"""Attacks by a root file system or bundle: links out of the root, fakes of /proc, /dev/null and /dev/console.
 
 Neighbours: test_races.py (the same while it changes), test_launch_attacks.py; the table in docs/security.md.
 """

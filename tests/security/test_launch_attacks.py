@@ -1,4 +1,4 @@
-"""Attacks on a launch: at the caller's memory and binary, at its thread, and by descriptors that it leaves open (DESIGN.md 5, LAUNCH.md).
+"""Attacks on a launch: at the caller's memory and binary, at its thread, and by descriptors that it leaves open.
 
 Each attack that looks for something has a control that finds it, so that a broken attack cannot pass. Neighbour: test_hostile_rootfs.py.
 """

@@ -1,4 +1,4 @@
-"""Races: somebody who shares the root file system, or a volume in it, exchanges names while the container is made (DESIGN.md 5, 1-3).
+"""Races: somebody who shares the root file system, or a volume in it, exchanges names while the container is made.
 
 Losing a race is an error, or a mount elsewhere inside, never an escape. Neighbours: test_hostile_rootfs.py (the same standing still),
 test_advisories.py; the table in docs/security.md.

@@ -1,4 +1,4 @@
-"""docs/conformance.md and docs/security.md name only tests that there are, and the latter each advisory of issue 6."""
+"""docs/conformance.md and docs/security.md name only tests that there are, and the latter each advisory."""
 
 from __future__ import annotations
 

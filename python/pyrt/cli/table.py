@@ -1,7 +1,7 @@
 """Every verb and option of the command, declared once: both parsers, the help and the usage lines read it.
 
 A new option is a row here and a word in the verb's function, which finds it under its long name with underscores.
-The contract is CLI.md's, in runc's spelling; rows marked crun are that runtime's.
+The spelling is runc's; rows marked crun are that runtime's.
 """
 
 TYPE_CHECKING = False

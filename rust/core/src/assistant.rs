@@ -1,6 +1,6 @@
 //! Namespaces and overlays without a container: made by an init in namespaces of its own, handed out as descriptors.
 
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
@@ -31,21 +31,6 @@ pub const KINDS: [(&str, &str, u64); 8] = [
 /// config.json's name of a CLONE_NEW* flag.
 pub fn kind_name(flag: u64) -> &'static str {
     KINDS.iter().find(|kind| kind.2 == flag).map_or("unknown", |kind| kind.0)
-}
-
-/// Which kind of namespace a file is, if any.
-pub fn namespace_kind(path: &Path) -> Result<Option<&'static str>> {
-    let file = std::fs::File::open(path).map_err(|error| match error.kind() {
-        std::io::ErrorKind::NotFound => {
-            Error { errno: Some(Errno::ENOENT), ..Error::new(Kind::NotFound, "open namespace") }.with_path(path.display().to_string())
-        }
-        _ => Error::system("open namespace", path.display().to_string(), error.raw_os_error().map_or(Errno::EIO, Errno::from_raw)),
-    })?;
-    match sys::namespace_flag(file.as_fd()) {
-        Ok(flag) => Ok(Some(kind_name(flag))),
-        Err(Errno::ENOTTY | Errno::EINVAL) => Ok(None),
-        Err(errno) => Err(errno).at("look at namespace", path.to_string_lossy()),
-    }
 }
 
 pub struct WantedNamespaces {

@@ -12,11 +12,6 @@ use crate::errors::Raised;
 use crate::json::to_python;
 use crate::layer::Layer;
 
-#[pyfunction]
-pub fn namespace_kind(path: PathBuf) -> PyResult<Option<&'static str>> {
-    assistant::namespace_kind(&path).map_err(|error| Raised::from(error).into())
-}
-
 type Made = (HashMap<&'static str, i32>, Option<i32>, Option<i32>);
 
 #[pyfunction]

@@ -158,16 +158,6 @@ impl LaunchPlan {
     }
 
     #[getter]
-    fn cgroup_path(&self) -> Option<String> {
-        self.0.cgroup.as_ref().map(|cgroup| cgroup.path())
-    }
-
-    #[getter]
-    fn cgroup_paths(&self) -> HashMap<String, String> {
-        self.0.cgroup.as_ref().map(|cgroup| cgroup.paths()).unwrap_or_default().into_iter().collect()
-    }
-
-    #[getter]
     fn filtered(&self) -> bool {
         self.0.is_filtered()
     }

@@ -42,7 +42,6 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(container::container_ids, module)?)?;
     module.add_function(wrap_pyfunction!(signal::signal_number, module)?)?;
     module.add_function(wrap_pyfunction!(process::wait_process, module)?)?;
-    module.add_function(wrap_pyfunction!(components::namespace_kind, module)?)?;
     module.add_function(wrap_pyfunction!(components::namespaces_create, module)?)?;
     module.add_function(wrap_pyfunction!(components::overlay_mount, module)?)?;
     module.add_function(wrap_pyfunction!(components::features, module)?)?;

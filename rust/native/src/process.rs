@@ -21,13 +21,12 @@ use crate::seccomp::SeccompListener;
 pub struct Process {
     core: Mutex<Option<Arc<Core>>>,
     pid: i32,
-    start_time: u64,
 }
 
 impl Process {
     pub fn of(process: Arc<Core>) -> Self {
-        let (pid, start_time) = (process.pid, process.start_time);
-        Process { core: Mutex::new(Some(process)), pid, start_time }
+        let pid = process.pid;
+        Process { core: Mutex::new(Some(process)), pid }
     }
 
     fn open(&self) -> PyResult<Arc<Core>> {
@@ -70,11 +69,6 @@ impl Process {
     #[getter]
     fn pid(&self) -> i32 {
         self.pid
-    }
-
-    #[getter]
-    fn start_time(&self) -> u64 {
-        self.start_time
     }
 
     #[getter]

@@ -209,14 +209,6 @@ impl Cgroup {
         }
     }
 
-    pub fn is_populated(&self) -> Result<bool> {
-        match (self.v2(), self.tracker()) {
-            (Some(directory), _) => v2::populated(directory),
-            (None, Some(directory)) => Ok(!processes::of_all(directory)?.is_empty()),
-            (None, None) => Ok(false),
-        }
-    }
-
     /// What was used until now. None where no joined controller counts it.
     pub fn usage(&self) -> Result<Usage> {
         self.usage_with(&mut Texts::default())

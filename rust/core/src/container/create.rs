@@ -4,11 +4,8 @@ use std::os::fd::AsFd;
 use std::path::Path;
 use std::sync::{Arc, Mutex, OnceLock};
 
-use serde_json::value::RawValue;
-
-use super::state::Beginning;
-use super::{boot_id, Container, Directory, Init, Launched, Lock, State};
-use crate::error::{Error, Kind, Result};
+use super::{Container, Directory, Init, Launched, Lock, State};
+use crate::error::Result;
 use crate::launch::{launch_recorded, Lent};
 use crate::notify::{self, Relay};
 use crate::plan::LaunchPlan;
@@ -22,7 +19,7 @@ impl Container {
     /// Errors: `AlreadyExists`, and all that a launch says; nothing is left then.
     pub fn create(directory: Directory, plan: &LaunchPlan, config: &[u8], lent: &Lent<'_>, notify: Option<&Path>) -> Result<Self> {
         let waits = plan.options.waits_for_start;
-        let state = Arc::new(State::new(Beginning::of(plan, directory.id(), config)?));
+        let state = Arc::new(State::of(plan, directory.id(), config)?);
         let lock = directory.create()?;
         let launched = launch_with_state(&directory, &lock, plan, lent, &state, notify);
         let launched = launched.inspect_err(|_| {
@@ -36,26 +33,6 @@ impl Container {
             container.run_poststart(&state)?;
         }
         Ok(container)
-    }
-}
-
-impl Beginning {
-    /// What a plan says, with the bytes of its config.json.
-    pub(super) fn of(plan: &LaunchPlan, id: &str, config: &[u8]) -> Result<Self> {
-        let config = std::str::from_utf8(config).ok().and_then(|text| RawValue::from_string(text.to_owned()).ok());
-        Ok(Beginning {
-            id: id.to_owned(),
-            boot_id: boot_id()?.to_owned(),
-            oci_version: plan.config.spec.version().to_owned(),
-            bundle: text(&plan.options.bundle, "bundle")?,
-            rootfs: text(&plan.rootfs, "rootfs")?,
-            annotations: plan.annotations().into_iter().collect(),
-            own_pid_namespace: plan.own_pid_namespace,
-            has_poststart: plan.has_poststart(),
-            has_poststop: plan.has_poststop(),
-            new_keyring: plan.options.new_keyring,
-            config: config.ok_or_else(|| Error::spec("(file)", "not JSON"))?,
-        })
     }
 }
 
@@ -85,8 +62,4 @@ fn launch_with_state(
     }
     process.set_notify(relay);
     Ok(Arc::new(process))
-}
-
-fn text(path: &Path, what: &str) -> Result<String> {
-    path.to_str().map(str::to_owned).ok_or_else(|| Error::new(Kind::Spec, format!("{what} {} is not UTF-8", path.display())))
 }

@@ -12,7 +12,7 @@ use crate::cgroup::{Cgroup, UNIFIED};
 use crate::error::{Context, Error, Kind, Result};
 use crate::host::{setgroups_denied, HostFacts};
 use crate::launch::Entered;
-use crate::plan::{Form, Joined, LaunchPlan, Options, Overlay};
+use crate::plan::{Joined, LaunchPlan, Options};
 use crate::process;
 
 /// What the caller decides beside the process itself.
@@ -73,20 +73,9 @@ impl Container {
         let options = Options {
             bundle: PathBuf::from(&state.bundle),
             id: id.to_owned(),
-            form: Form::Engine,
-            overlay: Overlay::Off,
-            view: None,
-            seccomp: None,
-            cgroup: None,
-            systemd: None,
-            pivot: true,
             new_keyring: state.new_keyring,
             preserve_fds: wanted.preserve_fds,
-            env: Vec::new(),
-            waits_for_start: false,
-            end_with_caller: false,
-            keep_changes: false,
-            awaits_command: false,
+            ..Options::default()
         };
         let plan = LaunchPlan::entering(config, options, joined, HostFacts::get()?)?;
         Ok((plan, Entered { process: pidfd, cgroup }))

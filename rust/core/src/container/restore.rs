@@ -12,7 +12,6 @@ use nix::mount::{mount, MsFlags};
 use nix::sched::{unshare, CloneFlags};
 
 use super::checkpoint::DESCRIPTORS;
-use super::state::Beginning;
 use super::{Container, Directory, Init, Launched, Lock, OciState, State, Status};
 use crate::cgroup::Cgroup;
 use crate::checkpoint::criu::{self, Criu, Notified};
@@ -39,7 +38,7 @@ impl Container {
             return Err(not_possible(&id, "restore", "its root would be copy-on-write, which no image has", hint));
         }
         criu::check(&format!("restore container {id}"))?;
-        let state = Arc::new(State::new(Beginning::of(plan, &id, config)?));
+        let state = Arc::new(State::of(plan, &id, config)?);
         let lock = directory.create()?;
         let mut restoring =
             Restoring { directory: &directory, plan, lent, state: &state, cgroup: None, init: None, hooked: false, terminal: None };

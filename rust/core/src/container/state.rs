@@ -5,9 +5,14 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
+
+use super::boot_id;
+use crate::error::{Error, Kind, Result};
+use crate::plan::LaunchPlan;
 
 const FORMAT_VERSION: u32 = 1;
 /// The kernel's PID_MAX_LIMIT.
@@ -84,51 +89,25 @@ pub struct State {
     pub config: Box<RawValue>,
 }
 
-/// What the creator knows before the launch.
-pub struct Beginning {
-    pub id: String,
-    pub boot_id: String,
-    pub oci_version: String,
-    pub bundle: String,
-    pub rootfs: String,
-    pub annotations: BTreeMap<String, String>,
-    pub own_pid_namespace: bool,
-    pub has_poststart: bool,
-    pub has_poststop: bool,
-    pub new_keyring: bool,
-    pub config: Box<RawValue>,
-}
-
 impl State {
-    pub fn new(beginning: Beginning) -> Self {
-        let Beginning {
-            id,
-            boot_id,
-            oci_version,
-            bundle,
-            rootfs,
-            annotations,
-            own_pid_namespace,
-            has_poststart,
-            has_poststop,
-            new_keyring,
-            config,
-        } = beginning;
-        State {
+    /// What is known before the launch: what the plan says, with the bytes of its config.json.
+    pub fn of(plan: &LaunchPlan, id: &str, config: &[u8]) -> Result<Self> {
+        let config = std::str::from_utf8(config).ok().and_then(|text| RawValue::from_string(text.to_owned()).ok());
+        Ok(State {
             version: FORMAT_VERSION,
-            id,
-            boot_id,
-            oci_version,
-            bundle,
-            rootfs,
+            id: id.to_owned(),
+            boot_id: boot_id()?.to_owned(),
+            oci_version: plan.config.spec.version().to_owned(),
+            bundle: text(&plan.options.bundle, "bundle")?,
+            rootfs: text(&plan.rootfs, "rootfs")?,
             created: humantime::format_rfc3339_nanos(std::time::SystemTime::now()).to_string(),
-            annotations,
-            own_pid_namespace,
-            has_poststart,
-            has_poststop,
-            new_keyring,
-            config,
-        }
+            annotations: plan.annotations().into_iter().collect(),
+            own_pid_namespace: plan.own_pid_namespace,
+            has_poststart: plan.has_poststart(),
+            has_poststop: plan.has_poststop(),
+            new_keyring: plan.options.new_keyring,
+            config: config.ok_or_else(|| Error::spec("(file)", "not JSON"))?,
+        })
     }
 
     pub fn to_json(&self) -> Vec<u8> {
@@ -136,7 +115,7 @@ impl State {
     }
 
     /// Of the container `id`, or why the bytes are not what `to_json` writes for it.
-    pub fn from_json(bytes: &[u8], id: &str) -> Result<Self, String> {
+    pub fn from_json(bytes: &[u8], id: &str) -> std::result::Result<Self, String> {
         #[derive(Deserialize)]
         struct Version {
             version: u32,
@@ -153,6 +132,10 @@ impl State {
         }
         Ok(state)
     }
+}
+
+fn text(path: &Path, what: &str) -> Result<String> {
+    path.to_str().map(str::to_owned).ok_or_else(|| Error::new(Kind::Spec, format!("{what} {} is not UTF-8", path.display())))
 }
 
 /// The runtime-spec's state, as hooks get it on stdin.

@@ -1,6 +1,5 @@
 //! The state directory without a container: writing, locks, removal. What hostile content does is in tests/unit/test_state.py.
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::os::fd::AsFd;
 use std::os::unix::fs::{symlink, PermissionsExt};
@@ -8,10 +7,8 @@ use std::path::PathBuf;
 use std::sync::mpsc;
 
 use nix::errno::Errno;
-use serde_json::value::RawValue;
 
-use super::state::{Beginning, State};
-use super::{Cgroups, Directory, Init};
+use super::{Cgroups, Directory, Init, State};
 use crate::error::Kind;
 
 /// A state directory of its own, below a directory that does not exist yet.
@@ -45,19 +42,12 @@ impl Drop for Root {
 const CONFIG: &str = "{ \"ociVersion\" : \"1.3.0\" }";
 
 fn state() -> State {
-    State::new(Beginning {
-        id: "web".into(),
-        boot_id: "boot".into(),
-        oci_version: "1.3.0".into(),
-        bundle: "/bundles/web".into(),
-        rootfs: "/bundles/web/rootfs".into(),
-        annotations: BTreeMap::from([("key".into(), "value".into())]),
-        own_pid_namespace: true,
-        has_poststart: false,
-        has_poststop: true,
-        new_keyring: true,
-        config: RawValue::from_string(CONFIG.into()).unwrap(),
-    })
+    let text = format!(
+        r#"{{"version": 1, "id": "web", "boot_id": "boot", "oci_version": "1.3.0", "bundle": "/bundles/web", "rootfs": "/bundles/web/rootfs",
+            "created": "2026-11-25T12:00:00.5Z", "annotations": {{"key": "value"}}, "own_pid_namespace": true, "has_poststart": false,
+            "has_poststop": true, "new_keyring": true, "config": {CONFIG}}}"#
+    );
+    State::from_json(text.as_bytes(), "web").unwrap()
 }
 
 #[test]

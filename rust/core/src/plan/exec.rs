@@ -1,4 +1,4 @@
-//! The plan of one more process in a container that exists: the process half of a launch, behind steps that join (LAUNCH.md, path B).
+//! The plan of one more process in a container that exists: the process half of a launch, behind steps that join (docs/architecture.md, "Two paths").
 //!
 //! Neighbours: `process` is the same half that a new container has; ../container/exec.rs finds out what there is to join.
 

@@ -104,6 +104,30 @@ pub struct Options {
     pub awaits_command: bool,
 }
 
+impl Default for Options {
+    /// A process of the engine's form in the root that config.json names, without a cgroup.
+    fn default() -> Self {
+        Options {
+            bundle: PathBuf::from("/"),
+            id: String::new(),
+            form: Form::Engine,
+            overlay: Overlay::Off,
+            view: None,
+            seccomp: None,
+            cgroup: None,
+            systemd: None,
+            pivot: true,
+            new_keyring: true,
+            preserve_fds: 0,
+            env: Vec::new(),
+            waits_for_start: false,
+            end_with_caller: false,
+            keep_changes: false,
+            awaits_command: false,
+        }
+    }
+}
+
 /// What was decided. Nothing exists yet.
 #[derive(Debug)]
 pub struct LaunchPlan {
@@ -173,22 +197,8 @@ impl LaunchPlan {
             root::enter(&mut steps, &config.spec, &options)?;
         }
         let answerer = process::build(&mut steps, &config, &options, &spaces, facts)?;
-        Ok(LaunchPlan {
-            clone_flags: spaces.clone_flags(),
-            forks: spaces.forks(),
-            own_pid_namespace: spaces.own_pid(),
-            user_attributes: root::is_foreign(&spaces, facts),
-            maps: spaces.into_maps(),
-            offsets: Offsets::new(&config.spec)?,
-            net_devices,
-            steps,
-            options,
-            config,
-            cgroup,
-            rootfs,
-            terminal,
-            answerer,
-        })
+        let plan = Self::of(steps, spaces, options, config, facts)?;
+        Ok(LaunchPlan { net_devices, cgroup, rootfs, terminal, answerer, ..plan })
     }
 
     /// A plan that makes namespaces and holds them: the `linux` section of config.json says which.
@@ -231,24 +241,12 @@ impl LaunchPlan {
         spaces.enter(&mut steps, None)?;
         spaces.settle(&mut steps, &config.spec)?;
         last(&mut steps, &config.spec, &spaces)?;
-        let options = Options {
-            bundle: PathBuf::from("/"),
-            id: String::new(),
-            form: Form::Engine,
-            overlay: Overlay::Off,
-            view: None,
-            seccomp: None,
-            cgroup: None,
-            systemd: None,
-            pivot: true,
-            new_keyring: false,
-            preserve_fds: 0,
-            env: Vec::new(),
-            waits_for_start: false,
-            end_with_caller: true,
-            keep_changes: false,
-            awaits_command: false,
-        };
+        let options = Options { new_keyring: false, end_with_caller: true, ..Options::default() };
+        Self::of(steps, spaces, options, config, facts)
+    }
+
+    /// With these namespaces and steps, and nothing else.
+    fn of(steps: Builder, spaces: namespaces::Namespaces, options: Options, config: Config, facts: &HostFacts) -> Result<Self> {
         Ok(LaunchPlan {
             clone_flags: spaces.clone_flags(),
             forks: spaces.forks(),

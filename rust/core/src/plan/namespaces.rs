@@ -1,4 +1,4 @@
-//! Which namespaces are made, which are joined, and in which order: LAUNCH.md's paths A and B.
+//! Which namespaces are made, which are joined, and in which order: docs/architecture.md, "Two paths".
 
 use std::collections::HashMap;
 

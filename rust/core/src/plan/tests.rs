@@ -31,24 +31,7 @@ fn facts() -> HostFacts {
 }
 
 fn options() -> Options {
-    Options {
-        bundle: PathBuf::from("/bundle"),
-        id: "web".to_owned(),
-        form: Form::Engine,
-        overlay: Overlay::Off,
-        view: None,
-        seccomp: None,
-        cgroup: Some("/pyrt-web".to_owned()),
-        systemd: None,
-        pivot: true,
-        new_keyring: true,
-        preserve_fds: 0,
-        env: Vec::new(),
-        waits_for_start: false,
-        end_with_caller: false,
-        keep_changes: false,
-        awaits_command: false,
-    }
+    Options { bundle: PathBuf::from("/bundle"), id: "web".to_owned(), cgroup: Some("/pyrt-web".to_owned()), ..Options::default() }
 }
 
 fn config() -> Value {
