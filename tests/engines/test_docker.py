@@ -13,7 +13,7 @@ from helpers.terminals import Pty
 
 pytestmark = requires("root", "busybox", "dockerd")
 
-LOOP = 'echo started; trap "exit 3" TERM; while :; do sleep 0.1; done'
+LOOP = 'trap "exit 3" TERM; echo started; while :; do sleep 0.1; done'
 
 
 def start(docker: Docker, name: str, *options: str) -> None:

@@ -15,7 +15,7 @@ from helpers.hosts import requires
 
 pytestmark = requires("root", "busybox", "podman")
 
-LOOP = 'echo started; trap "exit 3" TERM; while :; do sleep 0.1; done'
+LOOP = 'trap "exit 3" TERM; echo started; while :; do sleep 0.1; done'
 
 
 def start(podman: Podman, name: str, *options: str, script: str = LOOP) -> None:
@@ -123,7 +123,7 @@ def test_memory_that_is_over_the_limit_ends_it(podman: Podman) -> None:
 
 @requires("pids controller")
 def test_the_limit_of_processes_holds(podman: Podman) -> None:
-    script = "for i in 1 2 3 4 5 6 7 8 9; do sleep 1 & done; wait"
+    script = "for i in 1 2 3 4 5 6 7 8 9; do sleep 30 & done; wait"
     done = podman.run("--rm", "--pids-limit", "5", IMAGE, "sh", "-c", script)
     assert "can't fork: Resource temporarily unavailable" in done.stderr
 

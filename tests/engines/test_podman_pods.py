@@ -14,7 +14,7 @@ pytestmark = requires("root", "busybox", "podman")
 
 # `podman pod create` has no --ulimit for the first container: see helpers.engines.ULIMITS.
 LIMITS = '\n[containers]\ndefault_ulimits = ["nofile=1024:1024", "nproc=1000:1000"]\n'
-LOOP = 'echo started; trap "exit 3" TERM; while :; do sleep 0.1; done'
+LOOP = 'trap "exit 3" TERM; echo started; while :; do sleep 0.1; done'
 
 
 @pytest.fixture
