@@ -109,7 +109,7 @@ JSON = st.recursive(
 )
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(value=JSON, name=st.sampled_from(list(state(ID))))
 def test_any_value_anywhere_is_read_or_refused_and_nothing_else(directory: Path, value: Any, name: str) -> None:
     (directory / "state.json").write_text(json.dumps(state(ID, **{name: value})))
