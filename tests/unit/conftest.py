@@ -1,6 +1,6 @@
 """How hypothesis works in the unit tests: without a deadline, since no test asserts a time, and without files of its own.
 
-The examples are the same in every run: one run decides whether a change lands, and is to decide about that change. fuzz/ looks for new ones.
+The examples are the same in every run: one run decides whether a change lands. fuzz/ looks for new ones.
 """
 
 from hypothesis import HealthCheck, settings
