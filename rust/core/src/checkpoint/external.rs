@@ -12,7 +12,7 @@ use nix::libc::O_NOFOLLOW;
 use nix::sys::stat::major;
 use oci_spec::runtime::{LinuxNamespaceType, Spec};
 
-use super::OUTSIDE_NAMESPACES;
+use super::{naming, OUTSIDE_NAMESPACES};
 use crate::error::{Context, Error, Result};
 
 /// File systems that CRIU mounts anew, though every instance is one of the host's too.
@@ -27,6 +27,7 @@ struct Mount {
     id: u64,
     device: String,
     point: String,
+    attributes: String,
     kind: String,
 }
 
@@ -42,7 +43,8 @@ fn mount(line: &str) -> Option<Mount> {
     let id = fields.next()?.parse().ok()?;
     let device = fields.nth(1)?.to_owned();
     let point = plain(fields.nth(1)?);
-    Some(Mount { id, device, point, kind: after.split(' ').next()?.to_owned() })
+    let attributes = fields.next()?.to_owned();
+    Some(Mount { id, device, point, attributes, kind: after.split(' ').next()?.to_owned() })
 }
 
 /// Spaces and the like are octal in mountinfo.
@@ -59,13 +61,17 @@ pub fn mounts(spec: &Spec, pid: i32) -> Result<Vec<(String, String)>> {
     let masked: BTreeSet<&str> = spec.linux().iter().flat_map(|linux| linux.masked_paths().iter().flatten()).map(String::as_str).collect();
     let mut outside: Vec<(String, String)> = Vec::new();
     for mount in mountinfo(&pid.to_string())?.into_iter().filter(|mount| mount.point != "/") {
-        if let Some(destination) = named.get(&mount.id) {
-            outside.push((mount.point, destination.clone()));
-        } else if hosts.contains(&mount.device) && !REMOUNTED.contains(&mount.kind.as_str()) {
+        let key = match named.get(&mount.id) {
+            Some(destination) => destination.clone(),
+            None if !hosts.contains(&mount.device) || REMOUNTED.contains(&mount.kind.as_str()) => continue,
+            None if masked.contains(mount.point.as_str()) => MASK.to_owned(),
             // Something below a bind of a whole tree is known by that tree's name.
-            let key = if masked.contains(mount.point.as_str()) { MASK.to_owned() } else { mount.point.clone() };
-            outside.push((mount.point, key));
-        }
+            None => mount.point.clone(),
+        };
+        naming::readable(&mount.point)?;
+        naming::readable(&key)?;
+        naming::not_wider(spec, &key, &mount.point, &mount.attributes)?;
+        outside.push((mount.point, key));
     }
     Ok(outside)
 }
@@ -121,8 +127,10 @@ pub fn sources(spec: &Spec, bundle: &Path) -> Result<Vec<(String, String)>> {
     let mut sources = vec![(MASK.to_owned(), MASK.to_owned())];
     let hosts = mountinfo("self")?;
     for (destination, source) in binds(spec) {
+        naming::readable(&destination)?;
         let source = bundle.join(source).to_string_lossy().into_owned();
         let below = hosts.iter().filter_map(|mount| mount.point.strip_prefix(&source).filter(|rest| rest.starts_with('/')));
+        let below = below.filter(|rest| naming::readable(rest).is_ok());
         sources.extend(below.map(|rest| (format!("{destination}{rest}"), format!("{source}{rest}"))));
         sources.push((destination, source));
     }

@@ -1,19 +1,21 @@
 //! Checkpoint and restore: the work is CRIU's (criu(8)), a program of its own that is spoken to as runc and crun do it.
 //!
 //! `protocol` puts requests into bytes and reads answers · `criu` runs the program and holds the conversation · `external` tells what a
-//! container has from outside · here is what both directions share. Neighbours: `container/checkpoint` and `container/restore` are the
+//! container has from outside · `naming` which names that may get · here is what both directions share. Neighbours: `container/checkpoint` and `container/restore` are the
 //! transitions from state to state.
 
 pub(crate) mod criu;
 pub(crate) mod external;
+mod naming;
 pub(crate) mod protocol;
 
 use std::fs::{DirBuilder, File};
 use std::io::ErrorKind;
 use std::os::fd::{AsRawFd, RawFd};
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
+use nix::errno::Errno;
 use nix::libc;
 use oci_spec::runtime::Spec;
 use serde::Deserialize;
@@ -73,12 +75,36 @@ pub(crate) struct Directories {
 }
 
 impl Directories {
-    /// `make`: the images' directory too, where it is missing.
-    pub fn open(options: &Options, log: &str, make: bool) -> Result<Self> {
+    /// Those of a checkpoint; the images' is made where it is missing.
+    pub fn to_write(options: &Options) -> Result<Self> {
+        let directories = Directories::open(options, true, ["dump.log", "stats-dump"])?;
+        own_files_only(&options.image_path)?;
+        Ok(directories)
+    }
+
+    /// Those of a restore.
+    pub fn to_read(options: &Options) -> Result<Self> {
+        let directories = Directories::open(options, false, ["restore.log", "stats-restore"])?;
+        if options.auto_dedup {
+            // Pages that have been restored are taken out of the images.
+            own_files_only(&options.image_path)?;
+        }
+        Ok(directories)
+    }
+
+    /// `written`: what CRIU writes beside images. It opens what is there, and the files of an earlier run may be links to others.
+    fn open(options: &Options, make: bool, written: [&str; 2]) -> Result<Self> {
         let images = directory(&options.image_path, make)?;
         let work = options.work_path.as_deref().map(|path| directory(path, true)).transpose()?;
-        let log = options.work_path.as_deref().unwrap_or(&options.image_path).join(log);
-        Ok(Directories { images, work, log })
+        let place = options.work_path.as_deref().unwrap_or(&options.image_path);
+        for path in written.map(|name| place.join(name)) {
+            match std::fs::remove_file(&path) {
+                Err(error) if error.kind() == ErrorKind::NotFound => {}
+                removed => removed.at("remove", path.to_string_lossy())?,
+            }
+        }
+        let [log, _] = written;
+        Ok(Directories { images, work, log: place.join(log) })
     }
 
     pub fn descriptors(&self) -> Vec<RawFd> {
@@ -142,6 +168,24 @@ fn directory(path: &Path, make: bool) -> Result<File> {
 
 /// Which of init's namespaces are files of the host, and stay outside the images: kind, as CRIU names it, and the key that stands for it.
 pub(crate) const OUTSIDE_NAMESPACES: [(&str, &str); 2] = [("net", "extRootNetNS"), ("pid", "extRootPidNS")];
+
+/// Images are written over what is there, and that must be no other file by a link. A link to the images before these is CRIU's own.
+fn own_files_only(images: &Path) -> Result<()> {
+    let shown = images.to_string_lossy();
+    for entry in std::fs::read_dir(images).at("read directory", &shown)? {
+        let entry = entry.at("read directory", &shown)?;
+        let found = entry.metadata().at("look at", entry.path().to_string_lossy())?;
+        let linked = found.is_symlink() && entry.file_name() != PARENT || found.is_file() && found.nlink() > 1;
+        if linked {
+            let error = Error::system("write images over", entry.path().to_string_lossy().into_owned(), Errno::EEXIST);
+            return Err(error.with_hint("it is a link: give a directory without any"));
+        }
+    }
+    Ok(())
+}
+
+/// CRIU's name for --parent-path.
+const PARENT: &str = "parent";
 
 pub(crate) fn not_possible(id: &str, verb: &str, why: &str, hint: &str) -> Error {
     Error::host(format!("{verb} container {id}: {why}"), hint)

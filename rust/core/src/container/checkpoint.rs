@@ -16,7 +16,6 @@ use crate::sys;
 
 /// What 0, 1, 2 of init are, beside CRIU's images: runc's name, and its content.
 pub(super) const DESCRIPTORS: &str = "descriptors.json";
-const LOG: &str = "dump.log";
 
 impl Container {
     /// Write images of it. Unless it is left running, or this is a pre-dump, it is deleted then; returns which poststop hooks failed.
@@ -64,7 +63,7 @@ impl Container {
                 }
             }
         }
-        let directories = Directories::open(options, LOG, true)?;
+        let directories = Directories::to_write(options)?;
         let mut message = directories.request(options, &config.spec);
         message.number(option::PID, init.pid);
         message.text(option::ROOT, &state.rootfs);

@@ -3,11 +3,14 @@
 
 use std::collections::BTreeSet;
 use std::fs::{File, OpenOptions};
+use std::io::Read;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::sync::{Arc, Mutex, OnceLock};
 
 use nix::errno::Errno;
+use nix::libc::O_NONBLOCK;
 use nix::mount::{mount, MsFlags};
 use nix::sched::{unshare, CloneFlags};
 
@@ -24,8 +27,9 @@ use crate::plan::{HookStage, LaunchPlan, Overlay};
 use crate::process::{self, Child, Given, Lifetime, Process};
 use crate::sys;
 
-const LOG: &str = "restore.log";
 const NO_MOUNT: Option<&str> = None;
+/// Three paths and more, in bytes.
+const DESCRIPTORS_LONGEST: u64 = 64 << 10;
 
 impl Container {
     /// The container of `plan`, from images. It runs when this returns, and its poststart hooks have run.
@@ -204,7 +208,7 @@ fn start_with_mounts(rootfs: &Path, directory: &Path, lent: &Lent<'_>, options: 
         std::fs::create_dir(&root).at("make directory", root.to_string_lossy())?;
         mount(Some(rootfs), &root, NO_MOUNT, MsFlags::MS_BIND | MsFlags::MS_REC, NO_MOUNT)
             .at("mount the root for criu", rootfs.to_string_lossy())?;
-        let directories = Directories::open(options, LOG, false)?;
+        let directories = Directories::to_read(options)?;
         let kept: Vec<_> = directories.descriptors().iter().chain(kept).copied().collect();
         Ok((Criu::start(Some(lent.stdio), &kept)?, directories))
     };
@@ -231,7 +235,10 @@ fn cgroups_of(pid: i32) -> Result<Vec<(String, String)>> {
 
 fn read_descriptors(path: &Path) -> Result<Vec<String>> {
     let shown = path.to_string_lossy();
-    let bytes = std::fs::read(path).at("read", &shown)?;
+    // Whoever made the directory decides what it is: it is not waited for, and not read without end.
+    let file = OpenOptions::new().read(true).custom_flags(O_NONBLOCK).open(path).at("read", &shown)?;
+    let mut bytes = Vec::new();
+    file.take(DESCRIPTORS_LONGEST).read_to_end(&mut bytes).at("read", &shown)?;
     serde_json::from_slice(&bytes).map_err(|error| {
         Error::new(Kind::System, format!("read {shown}: not what a checkpoint writes: {error}")).with_hint("give --image-path")
     })

@@ -58,8 +58,8 @@ impl Container {
     /// To whoever listens at linux.seccomp.listenerPath.
     fn hand_listener_over(&self, state: &State, listener: OwnedFd) -> Result<()> {
         let config = Config::parse(state.config.get().as_bytes())?;
-        let profile = config.spec.linux().as_ref().and_then(|linux| linux.seccomp().as_ref());
-        match (profile.and_then(ListenerSocket::of), self.directory.init()?) {
+        let socket = config.seccomp.and_then(|section| ListenerSocket::of(&section.profile));
+        match (socket, self.directory.init()?) {
             (Some(socket), Some(init)) => {
                 socket.hand_over(Path::new(&state.bundle), listener.as_fd(), init.pid, &self.hook_state(state, Status::Created))
             }

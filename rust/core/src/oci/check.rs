@@ -15,9 +15,6 @@ pub fn check(config: &mut Config) -> Result<()> {
     platform(&config.spec)?;
     not_yet(&config.spec)?;
     namespaces(&config.spec)?;
-    if let Some(profile) = config.spec.linux().as_ref().and_then(|linux| linux.seccomp().as_ref()) {
-        crate::seccomp::check(profile, &mut config.warnings)?;
-    }
     mounts(&config.spec)?;
     process(&config.spec)
 }

@@ -1,14 +1,19 @@
 //! config.json as types, read strictly: a wrong type is an error with its JSON path, an unknown key a warning, as the runtime-spec demands
-//! (config.md, "Extensibility"). What the values mean is checked in `check`.
+//! (config.md, "Extensibility"). What the values mean is checked in `check`; `document` leaves a seccomp profile to those who know it already.
 
 mod capabilities;
 mod check;
+mod document;
+
+use std::sync::Arc;
 
 use oci_spec::runtime::Spec;
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
 use crate::error::{Error, Result};
+use crate::seccomp::Section;
+use document::Document;
 pub use capabilities::{CapabilityNames, CapabilitySet};
 pub use check::plain_path;
 pub use oci_spec::runtime::LinuxResources;
@@ -22,7 +27,9 @@ pub const SIZE_LIMIT: usize = 16 << 20;
 /// What config.json said, checked.
 #[derive(Debug, Clone)]
 pub struct Config {
+    /// But for process.capabilities and linux.seccomp.
     pub spec: Spec,
+    pub seccomp: Option<Arc<Section>>,
     pub capabilities: Option<CapabilityNames>,
     pub warnings: Vec<String>,
 }
@@ -32,7 +39,7 @@ impl Config {
         if bytes.len() > SIZE_LIMIT {
             return Err(Error::spec("(file)", format!("larger than {SIZE_LIMIT} bytes")));
         }
-        let mut value: Value = serde_json::from_slice(bytes).map_err(|error| {
+        let Document { tree: mut value, seccomp } = Document::read(bytes).map_err(|error| {
             Error::spec(format!("line {} column {}", error.line(), error.column()), format!("not JSON: {}", reason(&error.to_string())))
         })?;
         let mut warnings = Vec::new();
@@ -57,7 +64,8 @@ impl Config {
         let spec = serde_ignored::deserialize(tracked, |path| unknown.push(path.to_string()));
         let spec: Spec = spec.map_err(|error: serde_json::Error| Error::spec(track.path().to_string(), reason(&error.to_string())))?;
         warnings.extend(unknown.iter().map(|path| format!("config.json: {}: unknown key, ignored", path.replace(".?", ""))));
-        let mut config = Config { spec, capabilities, warnings };
+        let seccomp = seccomp.map(Section::read).transpose()?;
+        let mut config = Config { spec, seccomp, capabilities, warnings };
         check::check(&mut config)?;
         Ok(config)
     }
@@ -69,12 +77,16 @@ fn reason(message: &str) -> String {
 }
 
 /// Reads a part of a config that stands alone, such as `linux.resources`.
-pub fn parse_part<'de, T: Deserialize<'de>>(value: &'de Value, name: &str, warnings: &mut Vec<String>) -> Result<T> {
+pub fn parse_part<'de, T, D>(source: D, name: &str, warnings: &mut Vec<String>) -> Result<T>
+where
+    T: Deserialize<'de>,
+    D: Deserializer<'de, Error = serde_json::Error>,
+{
     let mut track = serde_path_to_error::Track::new();
-    let tracked = serde_path_to_error::Deserializer::new(value, &mut track);
+    let tracked = serde_path_to_error::Deserializer::new(source, &mut track);
     let mut unknown = Vec::new();
     let part = serde_ignored::deserialize(tracked, |path| unknown.push(path.to_string()));
-    let part = part.map_err(|error: serde_json::Error| {
+    let part = part.map_err(|error| {
         let path = match track.path().to_string() {
             path if path == "." => name.to_owned(),
             path => format!("{name}.{path}"),

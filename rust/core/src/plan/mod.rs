@@ -33,6 +33,9 @@ pub use exec::Joined;
 pub use hooks::HookStage;
 pub(crate) use idmap::{IdMapped, Mapping};
 pub use mount_options::names as mount_option_names;
+pub(crate) use mount_options::{
+    MountOptions, MOUNT_ATTR_NODEV, MOUNT_ATTR_NOEXEC, MOUNT_ATTR_NOSUID, MOUNT_ATTR_NOSYMFOLLOW, MOUNT_ATTR_RDONLY,
+};
 pub use namespaces::{IdMap, IdMaps, Offsets, Writer};
 pub(crate) use netdevices::NetDevice;
 pub(crate) use root::{escaped, SCRATCH_SIZE};
@@ -271,7 +274,7 @@ impl LaunchPlan {
 
     /// Whether the program runs under a seccomp profile.
     pub fn is_filtered(&self) -> bool {
-        self.options.seccomp.is_some() || self.config.spec.linux().as_ref().is_some_and(|linux| linux.seccomp().is_some())
+        self.options.seccomp.is_some() || self.config.seccomp.is_some()
     }
 
     pub fn annotations(&self) -> HashMap<String, String> {

@@ -81,7 +81,7 @@ pub fn build(steps: &mut Builder, config: &Config, options: &Options, spaces: &N
     if no_new_privileges {
         steps.push(Step::NoNewPrivileges {});
     }
-    let profile = seccomp::profile(steps, &config.spec, options)?;
+    let profile = seccomp::profile(steps, config, options)?;
     let sets = identity(steps, config, process, spaces, facts, profile.is_some() && !no_new_privileges)?;
     let umask = Step::Umask { mask: u64::from(process.user().umask().unwrap_or(0o022)) };
     if options.awaits_command {

@@ -1,13 +1,12 @@
 //! linux.seccomp in a plan: the compiled filter, which init loads last.
 
 use nix::errno::Errno;
-use oci_spec::runtime::Spec;
 use pyrt_init::Step;
 
 use super::builder::Builder;
 use super::Options;
 use crate::error::{Context, Error, Result};
-use crate::oci::CapabilitySet;
+use crate::oci::{CapabilitySet, Config};
 use crate::seccomp::Profile;
 
 /// The program's own capability sets: effective, permitted, inheritable.
@@ -19,8 +18,8 @@ pub struct Sets {
 }
 
 /// The profile that the program gets: the caller's own, or what config.json says.
-pub fn profile(steps: &mut Builder, spec: &Spec, options: &Options) -> Result<Option<Profile>> {
-    let profile = match (&options.seccomp, spec.linux().as_ref().and_then(|linux| linux.seccomp().as_ref())) {
+pub fn profile(steps: &mut Builder, config: &Config, options: &Options) -> Result<Option<Profile>> {
+    let profile = match (&options.seccomp, &config.seccomp) {
         (Some(given), _) => given.clone(),
         (None, Some(said)) => Profile::of(said)?,
         (None, None) => return Ok(None),

@@ -1,6 +1,6 @@
 //! linux.seccomp -> the classic BPF that seccomp(2) loads, compiled in the caller and kept by content.
 //!
-//! `check` what a profile may not say · `architecture` names and numbers (`table`, made by scripts/syscalls.py) · `decision` what happens to
+//! `section` what was said, kept · `check` what a profile may not say · `architecture` names and numbers (`table`, made by scripts/syscalls.py) · `decision` what happens to
 //! each number · `program` the byte code · `listener` who answers
 //! SCMP_ACT_NOTIFY · `notification` how. `plan/seccomp.rs` makes the step of it that init carries out.
 
@@ -10,11 +10,12 @@ mod decision;
 mod listener;
 mod notification;
 mod program;
+mod section;
 mod table;
 #[cfg(test)]
 mod tests;
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use oci_spec::runtime::{LinuxSeccomp, LinuxSeccompFilterFlag};
 use serde_json::Value;
@@ -23,9 +24,9 @@ pub use architecture::{is_known, of_call, Architecture};
 pub use check::{check, notifies};
 pub use listener::{Answerer, ListenerSocket};
 pub use notification::{Answer, Asked, Listener};
+pub use section::Section;
 
 use crate::error::{Error, Result};
-use crate::oci::parse_part;
 
 /// What init still calls once its filter is loaded. Where the profile would not let it, the filter admits the one who has the key in the
 /// sixth argument, which none of these calls uses: a random number that no program of the container ever sees.
@@ -52,9 +53,6 @@ const WAITING_CALLS: [&str; 17] = [
     "statx",
 ];
 
-/// How many compiled profiles a process keeps.
-const KEPT: usize = 16;
-
 /// SECCOMP_FILTER_FLAG_* of linux/seccomp.h.
 const LOG: u64 = 1 << 1;
 const SPEC_ALLOW: u64 = 1 << 2;
@@ -74,31 +72,28 @@ pub struct Profile {
 }
 
 impl Profile {
-    /// Of a profile that has been checked.
-    pub fn of(profile: &LinuxSeccomp) -> Result<Self> {
-        let answerer = match (notifies(profile), ListenerSocket::of(profile)) {
+    /// What a configuration says.
+    pub fn of(section: &Section) -> Result<Self> {
+        let answerer = match (notifies(&section.profile), ListenerSocket::of(&section.profile)) {
             (false, _) => None,
             (true, Some(socket)) => Some(Answerer::Socket(socket)),
             (true, None) => return Err(Error::spec("linux.seccomp.listenerPath", "is missing, and some action is SCMP_ACT_NOTIFY")),
         };
-        Profile::answered_by(profile, answerer)
+        Profile::answered_by(section, answerer)
     }
 
-    fn answered_by(profile: &LinuxSeccomp, answerer: Option<Answerer>) -> Result<Self> {
-        let flags = flags(profile) | if answerer.is_some() { NEW_LISTENER } else { 0 };
-        Ok(Profile { filter: Filter::of(profile)?, flags, answerer, warnings: Vec::new() })
+    fn answered_by(section: &Section, answerer: Option<Answerer>) -> Result<Self> {
+        let flags = flags(&section.profile) | if answerer.is_some() { NEW_LISTENER } else { 0 };
+        Ok(Profile { filter: section.filter()?, flags, answerer, warnings: section.warnings.clone() })
     }
 
     /// Of one that stands alone. `answers`: what it asks, the caller answers. Errors name the JSON path, below linux.seccomp.
     pub fn parse(value: &Value, answers: bool) -> Result<Self> {
-        let mut warnings = Vec::new();
-        let profile = parse_part(value, "linux.seccomp", &mut warnings)?;
-        check(&profile, &mut warnings)?;
-        let made = match answers {
-            true => Profile::answered_by(&profile, Some(Answerer::Caller))?,
-            false => Profile::of(&profile)?,
-        };
-        Ok(Profile { warnings, ..made })
+        let section = Section::read(&value.to_string())?;
+        match answers {
+            true => Profile::answered_by(&section, Some(Answerer::Caller)),
+            false => Profile::of(&section),
+        }
     }
 }
 
@@ -146,23 +141,6 @@ impl Filter {
             )),
             false => Ok(Filter { instructions, keys, lets_wait }),
         }
-    }
-
-    /// The same for this machine, compiled when it is first asked for.
-    pub fn of(profile: &LinuxSeccomp) -> Result<Arc<Self>> {
-        static CACHE: Mutex<Vec<(LinuxSeccomp, Arc<Filter>)>> = Mutex::new(Vec::new());
-        // Never waited for: a child that was forked while somebody held it would wait for ever.
-        if let Some((_, filter)) = CACHE.try_lock().ok().as_ref().and_then(|kept| kept.iter().find(|(known, _)| known == profile)) {
-            return Ok(Arc::clone(filter));
-        }
-        let filter = Arc::new(Filter::compile(profile, Architecture::NATIVE)?);
-        if let Ok(mut kept) = CACHE.try_lock() {
-            if kept.len() == KEPT {
-                kept.remove(0);
-            }
-            kept.push((profile.clone(), Arc::clone(&filter)));
-        }
-        Ok(filter)
     }
 
     /// Whether the profile forbids something that init has to do, so that `program` wants a key.
