@@ -94,3 +94,40 @@ impl<'a> Visitor<'a> for Tree<'_, 'a> {
         Ok(value.into())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn read(text: &str) -> (Value, Option<String>) {
+        let document = Document::read(text.as_bytes()).unwrap();
+        (document.tree, document.seccomp.map(str::to_owned))
+    }
+
+    #[test]
+    fn the_section_stays_as_it_was_written_and_all_else_is_a_tree() {
+        let (tree, section) =
+            read(r#"{"a": [1, -2, 1.5, "\u00e9", null, true], "linux": {"seccomp": { "x" :1 }, "b": {"seccomp": 2}}, "seccomp": 3}"#);
+        assert_eq!(tree, json!({"a": [1, -2, 1.5, "é", null, true], "linux": {"b": {"seccomp": 2}}, "seccomp": 3}));
+        assert_eq!(section.as_deref(), Some(r#"{ "x" :1 }"#));
+    }
+
+    #[test]
+    fn of_members_of_one_name_the_last_counts() {
+        assert_eq!(read(r#"{"linux": {"seccomp": 1, "seccomp": 2}}"#).1.as_deref(), Some("2"));
+        assert_eq!(read(r#"{"linux": {"seccomp": 1}, "linux": {}}"#), (json!({"linux": {}}), None));
+        assert_eq!(read(r#"{"linux": {"seccomp": 1, "seccomp": null}}"#).1, None);
+        assert_eq!(read(r#"{"linux": {"seccomp": 1}, "linux": [7]}"#), (json!({"linux": [7]}), None));
+    }
+
+    #[test]
+    fn what_is_no_json_is_refused_in_the_section_too() {
+        for text in ["", "{", r#"{"linux": {"seccomp": {"a" 1}}}"#, r#"{"linux": {"seccomp": [1,]}}"#, "{} {}"] {
+            assert!(Document::read(text.as_bytes()).is_err(), "{text}");
+        }
+        let deep = format!(r#"{{"linux": {}{}}}"#, "[".repeat(200), "]".repeat(200));
+        assert!(Document::read(deep.as_bytes()).is_err());
+    }
+}

@@ -13,9 +13,9 @@ use serde_json::Value;
 
 use crate::error::{Error, Result};
 use crate::seccomp::Section;
-use document::Document;
 pub use capabilities::{CapabilityNames, CapabilitySet};
 pub use check::plain_path;
+use document::Document;
 pub use oci_spec::runtime::LinuxResources;
 
 /// The newest runtime-spec release whose fields we know. The constant of `oci-spec` lags behind.

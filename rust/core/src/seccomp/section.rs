@@ -65,3 +65,30 @@ impl Section {
         Ok(filter)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_text_is_read_and_compiled_once() {
+        let text = r#"{"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{"names": ["mkdir", "nonesuch"], "action": "SCMP_ACT_ERRNO"}]}"#;
+        let (first, again) = (Section::read(text).unwrap(), Section::read(text).unwrap());
+        assert!(Arc::ptr_eq(&first.filter().unwrap(), &again.filter().unwrap()));
+        assert_eq!(again.warnings, ["config.json: linux.seccomp.syscalls: no system call is known as nonesuch: ignored"]);
+        let other = Section::read(&text.replace("mkdir", "rmdir")).unwrap();
+        assert_ne!(other.filter().unwrap(), first.filter().unwrap());
+    }
+
+    #[test]
+    fn members_of_one_name_and_wrong_values_are_what_a_tree_of_them_is() {
+        let section = Section::read(r#"{"defaultAction": 1, "defaultAction": "SCMP_ACT_ALLOW", "more": 1}"#).unwrap();
+        assert_eq!(section.warnings, ["config.json: linux.seccomp.more: unknown key, ignored"]);
+        let wrong = r#"{"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{"names": ["mkdir"], "action": "SCMP_ACT_NONE"}]}"#;
+        let error = Section::read(wrong).unwrap_err();
+        assert_eq!(error.json_path.as_deref(), Some("linux.seccomp.syscalls[0].action"));
+        // Nested deeper than a tree may be: what is not a profile is an error, never the end of the stack.
+        let deep = format!(r#"{{"more": {}{}}}"#, "[".repeat(5000), "]".repeat(5000));
+        assert_eq!(Section::read(&deep).unwrap_err().json_path.as_deref(), Some("linux.seccomp"));
+    }
+}

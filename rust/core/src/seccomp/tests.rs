@@ -83,13 +83,6 @@ fn a_filter_is_loaded_before_the_wait_only_where_each_call_of_it_is_let_through(
 }
 
 #[test]
-fn the_same_profile_is_compiled_once() {
-    let wanted = profile(json!({"defaultAction": "SCMP_ACT_LOG", "flags": []}));
-    let (first, second) = (Filter::of(&wanted).unwrap(), Filter::of(&wanted).unwrap());
-    assert!(std::sync::Arc::ptr_eq(&first, &second));
-}
-
-#[test]
 fn a_profile_too_long_for_the_kernel_is_refused_by_path() {
     let rules: Vec<Value> = (0..1100)
         .map(|value| json!({"names": ["read"], "action": "SCMP_ACT_ALLOW", "args": [{"index": 0, "value": value, "op": "SCMP_CMP_EQ"}]}))
