@@ -35,8 +35,9 @@ def checkpoint(command: Command, name: str, images: Path, *flags: str) -> Result
 
 
 def lead(rootfs: Path, **links: str) -> None:
-    """Symbolic links at the top of the image, made anew."""
+    """Symbolic links at the top of the image, made anew, to directories of the image."""
     for link, target in links.items():
+        (rootfs / target.lstrip("/")).mkdir(parents=True, exist_ok=True)
         (rootfs / link).unlink(missing_ok=True)
         (rootfs / link).symlink_to(target)
 
