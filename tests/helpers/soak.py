@@ -10,6 +10,8 @@ import asyncio
 import errno
 import gc
 import os
+import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -41,6 +43,11 @@ class Standing:
     resident: int
     anonymous: int
     """Bytes of proc(5)'s Pss_Anon: the share in the files that are mapped depends on who else runs."""
+
+    def counts(self) -> dict[str, object]:
+        """All but the memory."""
+        fields = ("descriptors", "threads", "children", "mounts", "cgroups", "files", "temporary")
+        return {name: getattr(self, name) for name in fields}
 
     @classmethod
     def now(cls, root: Path) -> Standing:
@@ -96,7 +103,7 @@ def library(runtime: pyrt.Runtime, rootfs: Path, containers: int, parallel: int)
 
     def beside() -> int:
         with pyrt.Popen(words, rootfs=rootfs, stdout=pyrt.PIPE, keep_changes=True) as box:
-            assert box.communicate(timeout=SOON * 6) == (b"out\n", None)
+            assert box.communicate(timeout=SOON) == (b"out\n", None)
             assert box.changes().added == ["/tmp/made"]
             return box.wait()
 
@@ -107,23 +114,23 @@ def library(runtime: pyrt.Runtime, rootfs: Path, containers: int, parallel: int)
 
     def decided() -> int:
         calls = {name: lambda call: call.error(errno.EXDEV) for name in ("mkdir", "mkdirat")}
-        return pyrt.run(words, rootfs=rootfs, on_syscall=calls, capture_output=True, timeout=SOON * 6).returncode
+        return pyrt.run(words, rootfs=rootfs, on_syscall=calls, capture_output=True, timeout=SOON).returncode
 
     with pyrt.Pool(2, rootfs=rootfs) as pool:
 
         def pooled() -> int:
-            return pool.run(words, stdout=pyrt.PIPE, timeout=SOON * 6).returncode
+            return pool.run(words, stdout=pyrt.PIPE, timeout=SOON).returncode
 
         ways = (beside, lambda: asyncio.run(in_a_loop()), pooled, decided, dropped)
 
         def life(number: int) -> None:
-            done = pyrt.run(words, rootfs=rootfs, memory="64M", stdout=pyrt.PIPE, timeout=SOON * 6)
+            done = pyrt.run(words, rootfs=rootfs, memory="64M", stdout=pyrt.PIPE, timeout=SOON)
             assert (done.returncode, done.stdout) == (4, b"out\n")
             if number % 5 == 0:
                 assert ways[number // 5 % len(ways)]() == 4
 
         def full() -> None:
-            assert pool.wait_ready(SOON * 6)
+            assert pool.wait_ready(SOON)
 
         standings = lead(life, Path(runtime.root), containers, parallel, full)
     until(lambda: not callers.marked(marker), "all processes end")
@@ -143,15 +150,26 @@ def lead(
                 list(pool.map(life, range(first, min(number, first + parallel * AT_ONCE))))
             settle()
             gc.collect()
-            return Standing.now(root)
+            return standing_still(root)
 
         return several(parallel * AT_ONCE), several(lives)
+
+
+def standing_still(root: Path) -> Standing:
+    """What there is when nothing more goes away: the helper threads of `aio` end in their own time, the last of a thread after Python's."""
+    until(lambda: not any(thread.name.startswith("pyrt.aio") for thread in threading.enumerate()), "the helper threads end")
+    before = Standing.now(root)
+    while True:
+        time.sleep(0.1)
+        now = Standing.now(root)
+        if now.counts() == before.counts():
+            return now
+        before = now
 
 
 def check(before: Standing, after: Standing) -> None:
     """Nothing has grown but, a little, the memory."""
     for grown in (after.resident - before.resident, after.anonymous - before.anonymous):
         assert grown < MEMORY_GROWTH, f"{grown} bytes"
-    fields = ("descriptors", "threads", "children", "mounts", "cgroups", "files", "temporary")
-    assert {name: getattr(after, name) for name in fields} == {name: getattr(before, name) for name in fields}
+    assert after.counts() == before.counts()
     assert after.files == 0
