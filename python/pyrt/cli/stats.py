@@ -179,7 +179,7 @@ def _draw(rows: "list[Row]", look: "Look", interval: float, columns: tuple[str, 
     from rich.text import Text
 
     def table(rows: "list[Row]") -> Table:
-        drawn = Table(box=box.SIMPLE_HEAD)
+        drawn = Table(box=box.SIMPLE_HEAD, collapse_padding=True, pad_edge=False)
         for column in columns:
             drawn.add_column(column, justify="left" if column in ("ID", "STATUS", "STATE", "COMMAND") else "right", no_wrap=True)
         for _, cells in rows:
