@@ -31,6 +31,7 @@ pub fn plan(data: &[u8]) {
                 new_keyring: true,
                 preserve_fds: 1,
                 env: vec!["NOTIFY_SOCKET=/run/notify/notify.sock".to_owned()],
+                passwd: Some(data.to_vec()),
                 waits_for_start: form == Form::Engine,
                 end_with_caller: form == Form::Library,
                 keep_changes: false,

@@ -136,7 +136,7 @@ WRONG: list[tuple[tuple[str | int, ...], object, str, str]] = [
     (("linux", "namespaces", 0, "type"), "gravity", "linux.namespaces[0].type", "gravity"),
     (("linux", "namespaces", 0, "path"), "relative", "linux.namespaces[0].path", '"relative" is not an absolute path'),
     (("linux", "namespaces", 1), {"type": "pid"}, "linux.namespaces[1]", "pid is there twice"),
-    (("mounts", 0, "destination"), "proc", "mounts[0].destination", '"proc" is not an absolute path'),
+    (("mounts", 0, "destination"), "", "mounts[0].destination", '"" is not an absolute path'),
     (("mounts", 0, "destination"), "/", "mounts[0].destination", "is the root itself"),
     (("mounts", 0, "destination"), "/a\0b", "mounts[0].destination", "NUL"),
     (("mounts", 0, "options"), "ro", "mounts[0].options", "expected a sequence"),

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from helpers import hosts, mountinfo
+from helpers import engine, hosts, mountinfo
 from helpers.bundles import Bundle
 from helpers.commands import Command
 from helpers.hosts import requires
@@ -68,6 +68,15 @@ def test_a_relative_source_starts_from_the_bundle(command: Command, bundle: Bund
     (bundle.path / "beside/file").write_text("beside config.json\n")
     bundle.mount("/mnt", "bind", "beside", ["bind"])
     assert output(command, bundle, "cat /mnt/file") == "beside config.json\n"
+
+
+def test_a_relative_destination_starts_from_the_root_with_a_warning(command: Command, bundle: Bundle) -> None:
+    """config.md, "Mounts": deprecated, and the runtime MUST take it so."""
+    bundle.mount("made/../rel", "tmpfs", "tmpfs", ["mode=700"])
+    done = engine.run(command, bundle, "stat", "-c", "%a", "/rel").ok()
+    place = f"mounts[{len(bundle.spec['mounts']) - 1}].destination"
+    said = f'pyrt: warning: config.json: {place}: "made/../rel" is not absolute: taken from the root\n'
+    assert (done.stdout, done.stderr) == ("700\n", said)
 
 
 def test_a_file_is_bound_over_a_file_that_is_made_for_it(command: Command, bundle: Bundle, source: Path) -> None:

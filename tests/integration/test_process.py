@@ -58,7 +58,7 @@ def test_arguments_arrive_as_they_are(command: Command, bundle: Bundle) -> None:
 
 
 def test_the_environment_is_the_configs_and_nothing_else(command: Command, bundle: Bundle) -> None:
-    bundle.process["env"] = ["PATH=/bin", "EMPTY=", "TWO=a=b", "ODD=ü"]
+    bundle.process["env"] = ["PATH=/bin", "HOME=/nowhere", "EMPTY=", "TWO=a=b", "ODD=ü"]
     said = engine.run(command, bundle, "env", env={"OF_THE_CALLER": "secret"}).ok().stdout
     assert sorted(said.splitlines()) == sorted(bundle.process["env"])
 
@@ -75,10 +75,26 @@ def test_it_starts_in_its_directory(command: Command, bundle: Bundle) -> None:
     assert engine.run(command, bundle, "pwd").ok().stdout == "/home\n"
 
 
-def test_a_missing_directory_is_named(command: Command, bundle: Bundle) -> None:
+def test_a_missing_directory_is_made_for_a_bundle_as_runc_does(command: Command, bundle: Bundle) -> None:
+    """Of a root that is read-only, and below a mount too; a link in the image does not lead it out."""
+    bundle.spec["root"]["readonly"] = True
     bundle.process["cwd"] = "/no/such"
+    assert engine.run(command, bundle, "sh", "-c", "pwd; stat -c '%a %u' .").ok().stdout == "/no/such\n755 0\n"
+    bundle.process["cwd"] = "/dev/made/here"
+    assert engine.run(command, bundle, "pwd").ok().stdout == "/dev/made/here\n"
+    outside = bundle.path / "outside"
+    outside.mkdir()
+    (bundle.rootfs / "out").symlink_to(outside)
+    (bundle.rootfs / outside.relative_to("/")).mkdir(parents=True)
+    bundle.process["cwd"] = "/out/made"
+    assert engine.run(command, bundle, "pwd").ok().stdout == f"{outside}/made\n"
+    assert list(outside.iterdir()) == []
+
+
+def test_a_missing_directory_that_cannot_be_made_is_named(command: Command, bundle: Bundle) -> None:
+    bundle.process["cwd"] = "/proc/made"
     said = engine.refused(engine.run(command, bundle, "pwd"))
-    assert said.startswith("change directory to /no/such: no such file or directory (ENOENT)")
+    assert said.startswith("make working directory /proc/made: no such file or directory (ENOENT)")
 
 
 def test_a_directory_that_is_a_file_is_named(command: Command, bundle: Bundle) -> None:

@@ -85,6 +85,8 @@ steps! {
     20 Device { path: &'a CStr, mode: u64, device: u64, uid: u64, gid: u64 }
     /// symlink(2) inside the root; one that is there already stays.
     21 Link { path: &'a CStr, target: &'a CStr }
+    /// Make the program's working directory, with its parents, where it is missing.
+    38 WorkingDirectory { path: &'a CStr }
     /// Hide a path: an empty read-only directory or /dev/null over it; one that is missing is fine.
     22 Mask { path: &'a CStr }
     /// Make a path read-only; one that is missing is fine.

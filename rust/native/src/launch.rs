@@ -11,6 +11,7 @@ use pyo3::sync::PyOnceLock;
 use pyrt_core::host::HostFacts;
 use pyrt_core::launch::{Entered, Lent};
 use pyrt_core::oci::Config;
+use pyrt_core::passwd;
 use pyrt_core::plan::{Form, HookStage, Options, Overlay};
 use pyrt_core::sys::lend;
 use pyrt_core::systemd::Manager;
@@ -107,7 +108,8 @@ pub fn plan(
     };
     let default = if systemd.is_some() { pyrt_core::cgroup::default_scope(&id) } else { pyrt_core::cgroup::default_path(&id) };
     let cgroup = cgroups.then_some(default);
-    let options = Options {
+    let config = Config::parse(config).map_err(Raised::from)?;
+    let mut options = Options {
         bundle,
         id,
         form,
@@ -120,13 +122,15 @@ pub fn plan(
         new_keyring,
         preserve_fds,
         env,
+        passwd: None,
         waits_for_start,
         end_with_caller,
         keep_changes,
         awaits_command,
     };
     let facts = HostFacts::get().map_err(Raised::from)?;
-    let plan = pyrt_core::plan::LaunchPlan::new(config, options, facts).map_err(Raised::from)?;
+    options.passwd = passwd::of_root(&config, &options);
+    let plan = pyrt_core::plan::LaunchPlan::decide(config, options, facts).map_err(Raised::from)?;
     Ok(LaunchPlan(plan, None))
 }
 

@@ -12,6 +12,8 @@ use crate::cgroup::{Cgroup, UNIFIED};
 use crate::error::{Context, Error, Kind, Result};
 use crate::host::{setgroups_denied, HostFacts};
 use crate::launch::Entered;
+use crate::oci::Config;
+use crate::passwd;
 use crate::plan::{Joined, LaunchPlan, Options};
 use crate::process;
 
@@ -70,13 +72,15 @@ impl Container {
             unified: cgroup.as_ref().is_some_and(|group| group.unified().is_some()),
             setgroups_denied: setgroups_denied(&pid.to_string())?,
         };
-        let options = Options {
+        let config = Config::parse(config)?;
+        let mut options = Options {
             bundle: PathBuf::from(&state.bundle),
             id: id.to_owned(),
             new_keyring: state.new_keyring,
             preserve_fds: wanted.preserve_fds,
             ..Options::default()
         };
+        options.passwd = passwd::of_process(&config, &options, pid);
         let plan = LaunchPlan::entering(config, options, joined, HostFacts::get()?)?;
         Ok((plan, Entered { process: pidfd, cgroup }))
     }

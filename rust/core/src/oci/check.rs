@@ -15,7 +15,7 @@ pub fn check(config: &mut Config) -> Result<()> {
     platform(&config.spec)?;
     not_yet(&config.spec)?;
     namespaces(&config.spec)?;
-    mounts(&config.spec)?;
+    mounts(config)?;
     process(&config.spec)
 }
 
@@ -115,15 +115,21 @@ fn namespaces(spec: &Spec) -> Result<()> {
     Ok(())
 }
 
-fn mounts(spec: &Spec) -> Result<()> {
-    let mounts = spec.mounts().as_deref().unwrap_or_default();
+fn mounts(config: &mut Config) -> Result<()> {
+    let mounts = config.spec.mounts_mut().as_deref_mut().unwrap_or_default();
     if mounts.len() > COUNT_LIMIT {
         return Err(Error::spec("mounts", format!("more than {COUNT_LIMIT}")));
     }
-    mounts
-        .iter()
-        .enumerate()
-        .try_for_each(|(index, mount)| plain_path(mount.destination(), &format!("mounts[{index}].destination")).map(drop))
+    for (index, mount) in mounts.iter_mut().enumerate() {
+        let at = format!("mounts[{index}].destination");
+        if mount.destination().is_relative() && !mount.destination().as_os_str().is_empty() {
+            // config.md, "Mounts": deprecated, and to be read so.
+            config.warnings.push(format!("config.json: {at}: {:?} is not absolute: taken from the root", mount.destination()));
+            mount.set_destination(Path::new("/").join(mount.destination()));
+        }
+        plain_path(mount.destination(), &at)?;
+    }
+    Ok(())
 }
 
 fn process(spec: &Spec) -> Result<()> {

@@ -176,6 +176,7 @@ fn words_of(step: &Step<'_>) -> (String, Option<String>) {
         Step::Attributes { path, .. } => on("set mount attributes of", path),
         Step::Device { path, .. } => on("make device", path),
         Step::Link { path, .. } => on("make symbolic link", path),
+        Step::WorkingDirectory { path } => on("make working directory", path),
         Step::Mask { path } => on("mask", path),
         Step::ReadOnly { path } => on("make read-only", path),
         Step::SendLayer { .. } => only("hand the upper layer out"),

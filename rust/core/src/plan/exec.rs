@@ -31,8 +31,7 @@ pub struct Joined {
 
 impl LaunchPlan {
     /// A plan for `process` of `config`, which is otherwise the container's own.
-    pub(crate) fn entering(config: &[u8], options: Options, joined: Joined, facts: &HostFacts) -> Result<Self> {
-        let mut config = Config::parse(config)?;
+    pub(crate) fn entering(mut config: Config, options: Options, joined: Joined, facts: &HostFacts) -> Result<Self> {
         if config.spec.process().is_none() {
             return Err(Error::spec("process", "is missing"));
         }

@@ -38,7 +38,8 @@ pub(crate) use mount_options::{
 };
 pub use namespaces::{IdMap, IdMaps, Offsets, Writer};
 pub(crate) use netdevices::NetDevice;
-pub(crate) use root::{escaped, SCRATCH_SIZE};
+pub(crate) use process::has_home;
+pub(crate) use root::{escaped, path as rootfs, SCRATCH_SIZE};
 
 use oci_spec::runtime::{LinuxIdMapping, Spec};
 use pyrt_init::{meet, Step};
@@ -97,6 +98,8 @@ pub struct Options {
     pub preserve_fds: usize,
     /// Appended to process.env.
     pub env: Vec<String>,
+    /// passwd(5) of the container, where that is to say what HOME is.
+    pub passwd: Option<Vec<u8>>,
     /// Init waits for `start` before it executes the program.
     pub waits_for_start: bool,
     /// Everything ends with the calling process (`Form::Library`).
@@ -123,6 +126,7 @@ impl Default for Options {
             new_keyring: true,
             preserve_fds: 0,
             env: Vec::new(),
+            passwd: None,
             waits_for_start: false,
             end_with_caller: false,
             keep_changes: false,
@@ -155,8 +159,12 @@ pub struct LaunchPlan {
 }
 
 impl LaunchPlan {
+    /// Of a config.json alone: HOME is what it says.
     pub fn new(config: &[u8], options: Options, facts: &HostFacts) -> Result<Self> {
-        let mut config = Config::parse(config)?;
+        Self::decide(Config::parse(config)?, options, facts)
+    }
+
+    pub fn decide(mut config: Config, options: Options, facts: &HostFacts) -> Result<Self> {
         let warnings = std::mem::take(&mut config.warnings);
         if options.awaits_command && HookStage::ALL.iter().any(|stage| !stage.of(&config.spec).is_empty()) {
             return Err(Error::spec("hooks", "a container that waits for its command runs none"));
@@ -189,6 +197,7 @@ impl LaunchPlan {
             root::build(&mut steps, &config.spec, &options, &rootfs, &spaces, facts)?;
             mounts::build(&mut steps, &config.spec, &options, &spaces, facts, cgroup.as_ref())?;
             devices::build(&mut steps, &config.spec, &spaces, facts)?;
+            process::directory(&mut steps, &config.spec, &options)?;
             mounts::hide(&mut steps, &config.spec)?;
         }
         if terminal {

@@ -12,6 +12,7 @@ use super::{scheduling, Form, Options};
 use crate::error::{Error, Result};
 use crate::host::HostFacts;
 use crate::oci::{plain_path, CapabilitySet, Config};
+use crate::passwd;
 use crate::seccomp::Answerer;
 
 /// Where a name is looked for when process.env has no PATH; runc's and crun's own default.
@@ -179,12 +180,32 @@ fn identity(
     Ok(Sets { effective, permitted, inheritable })
 }
 
-/// process.env, and what the caller sets in the place of variables of the same name. A variable without HOME gets none from us: the spec leaves it to whoever wrote the config.
+/// process.env, and what the caller sets in the place of variables of the same name. Where neither has a HOME, passwd(5) may say it.
 fn environment(process: &Process, options: &Options) -> Result<Strings> {
-    let names: Vec<&str> = options.env.iter().filter_map(|variable| variable.split_once('=')).map(|(name, _)| name).collect();
+    let home = options.passwd.as_deref().filter(|_| !has_home(process.env().iter().flatten().chain(&options.env)));
+    let home = home.map(|passwd| format!("HOME={}", passwd::home(passwd, process.user().uid())));
+    let set = || options.env.iter().chain(&home);
+    let names: Vec<&str> = set().filter_map(|variable| variable.split_once('=')).map(|(name, _)| name).collect();
     let replaced = |variable: &String| variable.split_once('=').is_some_and(|(name, _)| names.contains(&name));
     variables(process.env().iter().flatten(), "process.env")?;
-    variables(process.env().iter().flatten().filter(|variable| !replaced(variable)).chain(&options.env), "process.env")
+    variables(process.env().iter().flatten().filter(|variable| !replaced(variable)).chain(set()), "process.env")
+}
+
+/// An empty one is none, as in runc and crun.
+pub fn has_home<'a>(mut environment: impl Iterator<Item = &'a String>) -> bool {
+    environment.any(|variable| variable.strip_prefix("HOME=").is_some_and(|home| !home.is_empty()))
+}
+
+/// The engine's form makes the working directory where it is missing, as runc does and engines expect; in the library's it must be there.
+pub fn directory(steps: &mut Builder, spec: &Spec, options: &Options) -> Result<()> {
+    const AT: &str = "process.cwd";
+    match spec.process() {
+        Some(process) if options.form == Form::Engine => {
+            steps.push(Step::WorkingDirectory { path: &text(&plain_path(process.cwd(), AT)?, AT)? });
+            Ok(())
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Where the program may be: process.args[0] itself where it has a slash, else each directory of the container's own PATH.

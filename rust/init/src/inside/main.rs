@@ -114,6 +114,7 @@ impl Init {
             }
             Step::Device { path, mode, device, uid, gid } => mounts::device(self, path, mode as u32, device, uid as u32, gid as u32),
             Step::Link { path, target } => mounts::link(self, path, target),
+            Step::WorkingDirectory { path } => mounts::working_directory(self, path),
             Step::Mask { path } => mounts::mask(self, path),
             Step::ReadOnly { path } => mounts::read_only(self, path),
             Step::Attributes { path, set } => mounts::attributes(self, path, set),

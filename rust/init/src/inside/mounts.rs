@@ -142,6 +142,16 @@ pub fn link(init: &mut Init, path: &'static CStr, to: &CStr) -> Result<()> {
     accept_existing(sys::symlinkat(to, parent, name))
 }
 
+/// One that cannot be looked at is the program's to enter, as the user that it is.
+pub fn working_directory(init: &mut Init, path: &'static CStr) -> Result<()> {
+    match init.resolve_if_there(path) {
+        Ok(None) => sys::close(init.target(path, true, 0)?),
+        Ok(Some(there)) => sys::close(there),
+        Err(_) => {}
+    }
+    Ok(())
+}
+
 pub fn mask(init: &mut Init, path: &CStr) -> Result<()> {
     let Some(target) = init.resolve_if_there(path)? else { return Ok(()) };
     let cover = if sys::statx(target, c"", 0)?.is(S_IFDIR) { empty_directory(init)? } else { null(init)? };
