@@ -15,8 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
+from helpers.waiting import SOON
+
 PYRT = Path(sysconfig.get_path("scripts")) / "pyrt"
-TIMEOUT = 60
+TIMEOUT = SOON
 """Seconds after which a command counts as hanging."""
 
 

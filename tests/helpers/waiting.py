@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable
 from pathlib import Path
 
-SOON = 60.0
+PATIENCE = float(os.environ.get("PYRT_TESTS_PATIENCE", "1"))
+"""How many times longer everything may take here than on a machine: an emulated one is some ten times slower."""
+SOON = 60.0 * PATIENCE
 """Seconds that something which happens at once may take on a machine that is very slow or busy: only a hang takes as long."""
-BY_THEN = 2.0
+BY_THEN = 2.0 * PATIENCE
 """Seconds after which a launched command has done its first few things, also on a busy machine: where a timeout must come after those."""
 _POLL = 0.01
 

@@ -210,10 +210,15 @@ def test_namespaces_are_made_beside_the_caller(kind: str) -> None:
 
 def test_a_pod_of_two_shares_its_namespaces(rootfs: Path) -> None:
     with pyrt.Namespaces.create("net", "ipc", "uts") as shared:
-        script = ["sh", "-c", SHOW_NAMESPACES]
-        done = [pyrt.run(script, rootfs=rootfs, namespaces=shared, capture_output=True, text=True, check=True) for _ in range(2)]
-        said = [printed_namespaces(one.stdout) for one in done]
-        assert all(one[kind] == shared[kind].inode for one in said for kind in ("network", "ipc", "uts"))
+        # Both live at once: a number whose namespace has ended is free for another.
+        pipes: dict[str, Any] = {"stdin": pyrt.PIPE, "stdout": pyrt.PIPE, "text": True}
+        script = ["sh", "-c", f"{SHOW_NAMESPACES}; read line"]
+        with (
+            pyrt.Popen(script, rootfs=rootfs, namespaces=shared, **pipes) as one,
+            pyrt.Popen(script, rootfs=rootfs, namespaces=shared, **pipes) as other,
+        ):
+            said = [printed_namespaces("".join(box.stdout.readline() for _ in NAMESPACES)) for box in (one, other) if box.stdout]
+        assert all(each[kind] == shared[kind].inode for each in said for kind in ("network", "ipc", "uts"))
     assert said[0]["pid"] != said[1]["pid"]
 
 
