@@ -24,6 +24,7 @@ __all__ = [
     "can_mount",
     "container_ids",
     "features",
+    "hold_signals",
     "host_cgroups",
     "host_facts",
     "json_dumps",
@@ -361,6 +362,10 @@ def container_ids(root: str) -> list[str]:
 
 def signal_number(name: str) -> int:
     """"15", "TERM", "SIGTERM", "SIGRTMIN+3" as a number. Raises SpecError."""
+
+def hold_signals() -> None:
+    """Block this thread's signals, but for those of its own faults, until `Process.foreground` passes them on; for good. Until then one of
+    HUP, INT, QUIT and TERM ends a wait for what does not answer: it raises SystemExit(128 + its number)."""
 
 def run_hooks(config: bytes, stage: Literal["poststart", "poststop"], state: bytes) -> list[str]:
     """Run that stage's hooks with `state` on stdin. poststart raises at the first failure; poststop returns failures as warnings."""

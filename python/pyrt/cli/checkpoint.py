@@ -54,9 +54,9 @@ def restore(line: "Line", settings: "Globals") -> int:
         raise HostError("restore cannot have systemd make the cgroup", hint="use --cgroup-manager cgroupfs")
     detach = options.flag("detach")
     if not detach:
-        from pyrt import signals
+        from pyrt import _native
 
-        signals.hold()
+        _native.hold_signals()
     wanted: RestoreOptions = {
         **_common(options),
         "tcp_close": options.flag("tcp_close"),

@@ -34,9 +34,7 @@ def _execute(line: "Line", settings: "Globals") -> int:
     options = line.options
     detach, pid_file = options.flag("detach"), options.text("pid_file")
     if not detach:
-        from pyrt import signals
-
-        signals.hold()
+        _native.hold_signals()
     pass_fds = range(FIRST_PASSED, FIRST_PASSED + options.number("preserve_fds"))
     check_open(pass_fds)
     container = _native.Container(settings.root, line.arguments[0])

@@ -40,9 +40,9 @@ def run(line: "Line", settings: "Globals") -> int:
     """0 when detached, else the exit status of the container, 128 + n where signal n ended it."""
     detach = line.options.flag("detach")
     if not detach:
-        from pyrt import signals
+        from pyrt import _native
 
-        signals.hold()
+        _native.hold_signals()
     container = _make(line, settings, start=True, attached=not detach)
     if detach:
         container.wait_ready()

@@ -1,6 +1,6 @@
 """The way into the command: read the line, find the verb's function, turn what happens into an exit status.
 
-0, 1 for pyrt's own failures and wrong flags, 3 for an unknown verb, 130 after Ctrl-C; `run` gives the container's own
+0, 1 for pyrt's own failures and wrong flags, 3 for an unknown verb, 128 + n after signal n (130: Ctrl-C); `run` gives the container's own
 (``lifecycle``), and its form with `--` has docker's (``people``).
 """
 
@@ -88,6 +88,9 @@ def main(argv: list[str] | None = None) -> int:
         return FAILED
     except KeyboardInterrupt:
         return INTERRUPTED
+    except SystemExit as ended:
+        # A signal that asked for the end while nobody answered (_native.hold_signals).
+        return FAILED if ended.code is None else int(ended.code)
     except Exception as error:
         messages.crash(error)
         return FAILED

@@ -6,7 +6,7 @@ defaults are too. Exit codes are docker's: 125 pyrt failed, 126 cannot be execut
 
 import os
 
-from pyrt import signals
+from pyrt import _native
 from pyrt.cli.people_table import OPTIONS, Option
 from pyrt.configuration import configure
 from pyrt.errors import Error, ExecutableError, MissingExecutable
@@ -69,14 +69,12 @@ def _run(said: "dict[str, Any]", command: list[str], settings: "Globals") -> int
         raise UsageError("--tty: standard input is not a terminal")
     name = said.get("name")
     if name is not None:
-        from pyrt import _native
-
         _native.Container(settings.root, name)  # refuses what is no id
     options = _options(said, terminal)
     if settings.cgroup_manager == "systemd":
         options["cgroup_manager"] = "systemd"
     plan = (configuration := configure(command, options, id=name, terminal=terminal)).plan()
-    signals.hold()
+    _native.hold_signals()
     with Launch(plan, Stdio(stdin=0), configuration.pass_fds) as launch:
         # Not before: where it fails, the reason is the one line that counts.
         for warning in plan.warnings:

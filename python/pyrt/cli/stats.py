@@ -173,6 +173,8 @@ def _have_ended(line: "Line", settings: "Globals") -> bool:
 
 
 def _draw(rows: "list[Row]", look: "Look", interval: float, columns: tuple[str, ...]) -> int:
+    import signal
+
     from rich import box
     from rich.live import Live
     from rich.table import Table
@@ -187,13 +189,19 @@ def _draw(rows: "list[Row]", look: "Look", interval: float, columns: tuple[str, 
             drawn.add_row(*map(Text, cells))
         return drawn
 
+    # Raised, so that the terminal gets back its own screen and cursor.
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
+    live = Live(table(rows), auto_refresh=False, screen=True)
     try:
-        with Live(table(rows), auto_refresh=False, screen=True) as live:
-            while True:
-                time.sleep(interval)
-                live.update(table(look()), refresh=True)
+        # Not by `with`: interrupted in the first drawing, that would leave the terminal as it is.
+        live.start(refresh=True)
+        while True:
+            time.sleep(interval)
+            live.update(table(look()), refresh=True)
     except KeyboardInterrupt:
         return 0  # the way to leave
+    finally:
+        live.stop()
 
 
 _COLUMNS = ("ID", "STATUS", "CPU %", "THROTTLED %", "MEMORY", "LIMIT", "PEAK", "OOM KILLS", "PIDS", "READ", "WRITTEN", "PRESSURE %")

@@ -1,6 +1,7 @@
 //! The caller as a foreground command: signals that reach it go to the container, and with a terminal its input, output and size are relayed.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
@@ -22,6 +23,35 @@ const CHUNK: usize = 16 << 10;
 /// Signals that tell of our own faults, or of nothing that concerns the container.
 const OWN: [Signal; 8] =
     [Signal::SIGCHLD, Signal::SIGSEGV, Signal::SIGBUS, Signal::SIGFPE, Signal::SIGILL, Signal::SIGTRAP, Signal::SIGSYS, Signal::SIGPIPE];
+
+/// Signals by which somebody asks a command to end.
+const ENDING: [Signal; 4] = [Signal::SIGHUP, Signal::SIGINT, Signal::SIGQUIT, Signal::SIGTERM];
+
+static HELD: AtomicBool = AtomicBool::new(false);
+
+/// Lets signals to this thread wait until `foreground` reads them and passes them on; for good.
+pub fn hold() -> Result<()> {
+    HELD.store(true, Ordering::Relaxed);
+    block().map(drop)
+}
+
+/// Where signals are held: takes one that asks this process to end, while there is nobody yet to pass it on to.
+pub fn asked_to_end() -> Option<i32> {
+    if !HELD.load(Ordering::Relaxed) {
+        return None;
+    }
+    let fd = SignalFd::with_flags(&ENDING.into_iter().collect(), SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK).ok()?;
+    Some(fd.read_signal().ok()??.ssi_signo as i32)
+}
+
+/// Blocks what is passed on: that set, and the mask before.
+fn block() -> Result<(SigSet, SigSet)> {
+    let mut set = SigSet::all();
+    OWN.iter().for_each(|signal| set.remove(*signal));
+    let mut before = SigSet::empty();
+    nix::sys::signal::pthread_sigmask(SigmaskHow::SIG_BLOCK, Some(&set), Some(&mut before)).op("block signals")?;
+    Ok((set, before))
+}
 
 /// Waits until it has ended (`true`) or the time has passed.
 pub fn foreground(process: &Process, terminal: bool, deadline: Option<Instant>) -> Result<bool> {
@@ -87,10 +117,7 @@ struct Signals {
 
 impl Signals {
     fn new() -> Result<Self> {
-        let mut set = SigSet::all();
-        OWN.iter().for_each(|signal| set.remove(*signal));
-        let mut before = SigSet::empty();
-        nix::sys::signal::pthread_sigmask(SigmaskHow::SIG_BLOCK, Some(&set), Some(&mut before)).op("block signals")?;
+        let (set, before) = block()?;
         let fd = SignalFd::with_flags(&set, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK).op("make a signalfd")?;
         Ok(Signals { fd, before })
     }

@@ -2,7 +2,7 @@
 
 use std::cell::Cell;
 
-use pyo3::exceptions::PyProcessLookupError;
+use pyo3::exceptions::{PyProcessLookupError, PySystemExit};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 
@@ -22,20 +22,26 @@ impl From<Raised> for PyErr {
     }
 }
 
+/// The exit status of a command that a signal ended is this and the signal's number.
+const SIGNALLED: i32 = 128;
+
 thread_local! {
     /// What ended a wait of this thread, until it is raised.
     static INTERRUPTION: Cell<Option<PyErr>> = const { Cell::new(None) };
 }
 
-/// For `pyrt_core::interruption`: whether a handler of Python's raised something, KeyboardInterrupt above all.
+/// For `pyrt_core::interruption`: whether a handler of Python's raised something, KeyboardInterrupt above all, or a signal that the command
+/// holds asks it to end.
 pub fn give_up() -> bool {
-    match Python::attach(|py| py.check_signals()) {
-        Ok(()) => false,
-        Err(raised) => {
-            INTERRUPTION.set(Some(raised));
-            true
-        }
+    let raised = match Python::attach(|py| py.check_signals()) {
+        Ok(()) => pyrt_core::terminal::asked_to_end().map(|signal| PySystemExit::new_err(SIGNALLED + signal)),
+        Err(raised) => Some(raised),
+    };
+    let given_up = raised.is_some();
+    if given_up {
+        INTERRUPTION.set(raised);
     }
+    given_up
 }
 
 /// After a call that goes on where a wait in it was given up (a hook that was ended): what is to be raised for that.

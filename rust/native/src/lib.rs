@@ -40,6 +40,7 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(launch::run_hooks, module)?)?;
     module.add_function(wrap_pyfunction!(container::state_root, module)?)?;
     module.add_function(wrap_pyfunction!(container::container_ids, module)?)?;
+    module.add_function(wrap_pyfunction!(signal::hold_signals, module)?)?;
     module.add_function(wrap_pyfunction!(signal::signal_number, module)?)?;
     module.add_function(wrap_pyfunction!(process::wait_process, module)?)?;
     module.add_function(wrap_pyfunction!(components::namespaces_create, module)?)?;
