@@ -70,6 +70,15 @@ def test_a_relative_source_starts_from_the_bundle(command: Command, bundle: Bund
     assert output(command, bundle, "cat /mnt/file") == "beside config.json\n"
 
 
+def test_a_tmpfs_without_a_mode_has_that_of_the_directory_that_it_covers(command: Command, bundle: Bundle) -> None:
+    """As under runc and crun; a directory that is made for it has the kernel's default."""
+    (bundle.rootfs / "srv").chmod(0o2750)
+    bundle.mount("/srv", "tmpfs", "tmpfs", ["ro"])
+    bundle.mount("/home", "tmpfs", "tmpfs", ["mode=711"])
+    bundle.mount("/made", "tmpfs", "tmpfs")
+    assert output(command, bundle, "stat -c %a /srv /home /made") == "2750\n711\n1777\n"
+
+
 def test_a_relative_destination_starts_from_the_root_with_a_warning(command: Command, bundle: Bundle) -> None:
     """config.md, "Mounts": deprecated, and the runtime MUST take it so."""
     bundle.mount("made/../rel", "tmpfs", "tmpfs", ["mode=700"])

@@ -65,6 +65,8 @@ pub mod behaviour {
     pub const COPY_UP: u64 = 4;
     /// Mode and owner of the file system's root are those of its options, not the target's.
     pub const ROOT_FROM_OPTIONS: u64 = 32;
+    /// The root of the file system has the mode of the directory that it covers, where that is there.
+    pub const MODE_OF_TARGET: u64 = 64;
     /// The source must be this character device: rdev in `device`.
     pub const DEVICE: u64 = 8;
     /// With the mounts below the source.

@@ -110,6 +110,10 @@ impl<'a> Wanted<'a> {
         match self.options.copy_up {
             true if self.options.data.iter().any(says) => behaviour::COPY_UP | behaviour::ROOT_FROM_OPTIONS,
             true => behaviour::COPY_UP,
+            // As runc and crun have it: an image's /run does not become everybody's.
+            false if self.kind == "tmpfs" && !self.options.data.iter().any(|option| option.starts_with("mode=")) => {
+                behaviour::MODE_OF_TARGET
+            }
             false => 0,
         }
     }

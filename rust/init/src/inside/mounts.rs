@@ -55,14 +55,35 @@ fn target(init: &mut Init, path: &'static CStr, directory: bool, how: u64) -> Re
 }
 
 pub fn mount(init: &mut Init, wanted: FileSystem<'_>, path: &'static CStr, propagation: u64, how: u64) -> Result<()> {
+    let mode = if how & behaviour::MODE_OF_TARGET != 0 { mode_of(init, path)? } else { None };
     let target = target(init, path, true, how)?;
-    let mount = if how & behaviour::COPY_UP != 0 { copied_up(wanted, target, how)? } else { new_file_system(wanted)? };
+    let mount = match mode {
+        Some(mode) => with_mode(wanted, mode)?,
+        None if how & behaviour::COPY_UP != 0 => copied_up(wanted, target, how)?,
+        None => new_file_system(wanted)?,
+    };
     if propagation != 0 {
         sys::mount_setattr(mount, true, 0, 0, propagation)?;
     }
     init.attach(mount, target)?;
     sys::close(target);
     init.mounted(path, mount)
+}
+
+fn mode_of(init: &Init, path: &CStr) -> Result<Option<u32>> {
+    let Some(covered) = init.resolve_if_there(path)? else { return Ok(None) };
+    let mode = sys::statx(covered, c"", 0)?.mode & 0o7777;
+    sys::close(covered);
+    Ok(Some(mode))
+}
+
+/// Its root has that mode: given before the attributes could forbid it.
+fn with_mode(wanted: FileSystem<'_>, mode: u32) -> Result<i32> {
+    let attributes = wanted.attributes;
+    let mount = new_file_system(FileSystem { attributes: 0, ..wanted })?;
+    sys::fchmodat(mount, c".", mode)?;
+    sys::mount_setattr(mount, false, attributes, u64::from(MOUNT_ATTR__ATIME), 0)?;
+    Ok(mount)
 }
 
 /// With a copy of what lies in `directory`: written before the attributes could forbid that.
