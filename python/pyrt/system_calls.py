@@ -7,6 +7,8 @@ Imported only where there are handlers.
 import errno
 import select
 
+from pyrt import log
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -16,6 +18,9 @@ if TYPE_CHECKING:
     from pyrt.launch import Launch
 
 __all__ = ["Answer", "Service", "SystemCall", "SystemCalls"]
+
+HANDLER_SECONDS = 1.0
+"""For which the end of a container waits for a handler that is still deciding: what it raises meanwhile is raised to the caller."""
 
 _LARGEST_ERRNO = 4095
 """MAX_ERRNO of linux/err.h."""
@@ -146,7 +151,10 @@ class SystemCalls:
 
 
 class Service:
-    """The thread that answers for a container that runs beside its caller. What a handler raises ends the container, and is kept."""
+    """The thread that answers for a container that runs beside its caller. What a handler raises ends the container, and is kept.
+
+    The listener is the thread's, which closes it: a handler that never returns keeps both, and nobody else.
+    """
 
     __slots__ = ("_calls", "_launch", "_thread", "raised")
 
@@ -171,9 +179,16 @@ class Service:
                     return
         except BaseException as raised:
             self.raised = raised
-            self._launch.process.kill()
+            try:
+                self._launch.process.kill()
+            except ValueError:
+                # Released since, by one who did not wait for the handler.
+                return
+        finally:
+            self._calls.close()
 
     def join(self) -> None:
-        """Once the container has ended: wait until the thread has, and close the listener."""
-        self._thread.join()
-        self._calls.close()
+        """Once the container has ended: wait until the thread has, but not for ever for the caller's own code."""
+        self._thread.join(HANDLER_SECONDS)
+        if self._thread.is_alive():
+            log.warning("a handler of on_syscall has not returned %.0f s after its container's end, and is left to itself", HANDLER_SECONDS)

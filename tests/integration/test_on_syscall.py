@@ -16,10 +16,11 @@ from typing import Any
 import pytest
 
 import pyrt
+from helpers import callers
 from helpers.bundles import Bundle
 from helpers.commands import Command
 from helpers.hosts import requires
-from helpers.waiting import SOON
+from helpers.waiting import SOON, until
 from pyrt import SystemCall
 
 pytestmark = requires("root")
@@ -213,6 +214,50 @@ def test_closing_a_popen_ends_one_who_waits_for_an_answer(rootfs: Path) -> None:
         process.kill()
         leave.set()
     assert process.returncode == -signal.SIGKILL
+
+
+def test_a_handler_that_never_returns_holds_up_neither_kill_nor_wait(rootfs: Path) -> None:
+    asked, leave = threading.Event(), threading.Event()
+    done: list[str] = []
+
+    def never(call: SystemCall) -> Any:
+        asked.set()
+        leave.wait()
+        done.append(call.name)
+        return call.error(errno.EXDEV)
+
+    before = threading.active_count()
+    try:
+        with pyrt.Popen(["mkdir", "/tmp/made"], rootfs=rootfs, on_syscall=deciding(never)) as process:
+            assert asked.wait(SOON)
+            process.kill()
+            assert process.wait() == -signal.SIGKILL
+        assert done == [], "it is deciding still"
+    finally:
+        leave.set()
+    # Then its thread ends, and closes the listener: the fixture looks for both.
+    until(lambda: threading.active_count() == before, "the handler's thread ends")
+    assert done == [MKDIR]
+
+
+def test_a_handler_that_never_returns_does_not_hold_up_the_end_of_the_interpreter(rootfs: Path) -> None:
+    script = """
+asked = threading.Event()
+def never(call):
+    asked.set()
+    threading.Event().wait()
+box = pyrt.Popen(["mkdir", "/tmp/made", marker], rootfs=sys.argv[1], on_syscall={"mkdir": never, "mkdirat": never})
+assert asked.wait(60)
+print("ends", flush=True)
+"""
+    marker = callers.new_marker()
+    with callers.start(script, marker, rootfs) as caller:
+        try:
+            said, _ = caller.communicate(timeout=SOON * 6)
+        finally:
+            caller.kill()
+    assert (said, caller.returncode) == ("ends\n", 0)
+    until(lambda: not callers.marked(marker), "the container ends")
 
 
 def test_the_command_takes_a_profile(command: Command, tmp_path: Path, rootfs: Path) -> None:
