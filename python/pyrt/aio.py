@@ -219,17 +219,24 @@ async def create_subprocess_shell(
 async def _create(
     args: "Sequence[StrPath]", stdin: "File", stdout: "File", stderr: "File", limit: int, options: "ContainerOptions"
 ) -> "Process":
+    configuration = configure(command_words(args), options, function="aio.create_subprocess_exec")
+    words = configuration.config["process"]["args"]
+    return await start_process(
+        words, configuration.bounds, lambda: launch_container(configuration, lambda: Stdio(stdin, stdout, stderr)), limit
+    )
+
+
+async def start_process(words: list[str], bounds: "Bounds", launch: "Callable[[], Launch]", limit: int) -> "Process":
+    """What `create_subprocess_exec` shares with a pool's and a running container's: launch in a helper thread, and connect the streams."""
     if not isinstance(limit, int):
         raise TypeError(f"limit is {type(limit).__name__}, not an int")
-    configuration = configure(command_words(args), options, function="aio.create_subprocess_exec")
 
     def exchange_of(launch: "Launch") -> Exchange:
-        exchange = Exchange(bounds=configuration.bounds)
+        exchange = Exchange(bounds=bounds)
         exchange.filtered = launch.filtered
         return exchange
 
-    running = await Running.start(lambda: launch_container(configuration, lambda: Stdio(stdin, stdout, stderr)), exchange_of)
-    process = Process(running, configuration.config["process"]["args"])
+    process = Process(await Running.start(launch, exchange_of), words)
     try:
         await process._connect(limit)
     except BaseException:

@@ -15,7 +15,7 @@ from pyrt.errors import Error, HostError, InvalidState
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
-    from typing import Any, Literal
+    from typing import Any, Literal, overload
 
     from typing_extensions import Unpack
 
@@ -23,13 +23,20 @@ if TYPE_CHECKING:
     from pyrt.completed import CompletedProcess
     from pyrt.errors import ContainerTimeout
     from pyrt.events import OutOfMemory
+    from pyrt.executed import ContainerAio
     from pyrt.limits import Limits
-    from pyrt.options import ExecOptions, StrPath
+    from pyrt.options import ExecOptions, ExecTalk, StrPath
+    from pyrt.popen import Popen
     from pyrt.report import ExitReport
     from pyrt.statistics import Statistics
     from pyrt.stdio import File
 
     Status = Literal["creating", "created", "running", "paused", "stopped"]
+else:
+
+    def overload(function):
+        return function
+
 
 __all__ = ["Container"]
 
@@ -294,7 +301,61 @@ class Container:
         self._process = None
         process.close()
 
+    @overload
     def exec(
+        self,
+        args: "Sequence[StrPath] | StrPath",
+        *,
+        input: str | None = None,
+        text: "Literal[True]",
+        encoding: str | None = None,
+        errors: str | None = None,
+        **arguments: "Unpack[ExecTalk]",
+    ) -> "CompletedProcess[str]": ...
+
+    @overload
+    def exec(  # noqa: F811 - an overload
+        self,
+        args: "Sequence[StrPath] | StrPath",
+        *,
+        input: str | None = None,
+        text: bool | None = None,
+        encoding: str,
+        errors: str | None = None,
+        **arguments: "Unpack[ExecTalk]",
+    ) -> "CompletedProcess[str]": ...
+
+    @overload
+    def exec(  # noqa: F811 - an overload
+        self,
+        args: "Sequence[StrPath] | StrPath",
+        *,
+        input: bytes | None = None,
+        text: "Literal[False] | None" = None,
+        encoding: None = None,
+        errors: None = None,
+        **arguments: "Unpack[ExecTalk]",
+    ) -> "CompletedProcess[bytes]": ...
+
+    @overload
+    def exec(  # noqa: F811 - an overload
+        self,
+        args: "Sequence[StrPath] | StrPath",
+        *,
+        stdin: "File" = None,
+        input: str | bytes | None = None,
+        stdout: "File" = None,
+        stderr: "File" = None,
+        capture_output: bool = False,
+        text: bool | None = None,
+        encoding: str | None = None,
+        errors: str | None = None,
+        timeout: float | None = None,
+        check: bool = False,
+        **options: "Unpack[ExecOptions]",
+    ) -> "CompletedProcess[Any]": ...
+
+    def exec(  # noqa: F811 - an overload
         self,
         args: "Sequence[StrPath] | StrPath",
         *,
@@ -335,6 +396,23 @@ class Container:
             timeout=timeout,
             check=check,
         )
+
+    def popen(self, args: "Sequence[StrPath] | StrPath", **arguments: "Any") -> "Popen[Any]":
+        """One more command in the container beside the caller, as `pyrt.Popen`: its arguments are that one's about streams and text, and
+        those of `exec` about the command. It ends with the caller's process or the handle, at the latest, and the container goes on.
+
+        Raises what `exec` raises.
+        """
+        from pyrt.executed import ExecutedPopen
+
+        return ExecutedPopen(self._native, args, **arguments)
+
+    @property
+    def aio(self) -> "ContainerAio":
+        """`await container.aio.exec(...)`, and `await container.aio.popen(...)`, which returns a `pyrt.aio.Process`."""
+        from pyrt.executed import ContainerAio
+
+        return ContainerAio(self._native)
 
     def checkpoint(self, image_path: "StrPath", **options: "Unpack[CheckpointOptions]") -> None:
         """Write it to files, from which `Runtime.restore` makes it again, here or on another host. It is ended and deleted then.

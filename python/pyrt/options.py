@@ -33,6 +33,30 @@ class ExecOptions(TypedDict, total=False):
     ignore_paused: bool
 
 
+class _Talk(TypedDict, total=False):
+    """Arguments of subprocess.run that do not say whether its streams are of text."""
+
+    stdin: File
+    stdout: File
+    stderr: File
+    capture_output: bool
+    timeout: float | None
+    check: bool
+
+
+class ExecTalk(ExecOptions, _Talk, total=False):
+    """The arguments of `Container.exec` without those about text."""
+
+
+class ExecRun(ExecTalk, total=False):
+    """The arguments of `Container.exec`."""
+
+    input: str | bytes | None
+    text: bool | None
+    encoding: str | None
+    errors: str | None
+
+
 class ContainerOptions(TypedDict, total=False):
     """Every key may be left out; None means the same as that, unless said otherwise."""
 
@@ -96,17 +120,15 @@ class PoolCommand(TypedDict, total=False):
     max_output_action: Literal["truncate", "kill"]
 
 
-class PoolRun(PoolCommand, total=False):
+class PoolTalk(PoolCommand, _Talk, total=False):
+    """The arguments of `Pool.run` without those about text."""
+
+
+class PoolRun(PoolTalk, total=False):
     """The arguments of `Pool.run`: those of its command, and subprocess.run's about input, output and time."""
 
-    stdin: File
     input: str | bytes | None
-    stdout: File
-    stderr: File
-    capture_output: bool
     text: bool | None
     encoding: str | None
     errors: str | None
     universal_newlines: bool | None
-    timeout: float | None
-    check: bool

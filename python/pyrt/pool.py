@@ -11,20 +11,27 @@ from pyrt.communication import Communication
 from pyrt.ownership import Owned
 from pyrt.popen import Popen
 from pyrt.process import command_words, complete
+from pyrt.stdio import Stdio
 from pyrt.stock import Stock
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
-    from typing import Any
+    from typing import Any, Literal, overload
 
     from typing_extensions import Unpack
 
+    from pyrt.aio import Process
     from pyrt.completed import CompletedProcess
     from pyrt.exchange import Bounds
     from pyrt.launch import Launch
-    from pyrt.options import ContainerOptions, PoolCommand, PoolRun, StrPath
-    from pyrt.stdio import Stdio
+    from pyrt.options import ContainerOptions, PoolCommand, PoolRun, PoolTalk, StrPath
+    from pyrt.stdio import File
+else:
+
+    def overload(function):
+        return function
+
 
 __all__ = ["Pool"]
 
@@ -71,7 +78,46 @@ class Pool(Owned):
         self._check()
         return self._stock.wait(timeout)
 
-    def run(self, args: "Sequence[StrPath] | StrPath", **arguments: "Unpack[PoolRun]") -> "CompletedProcess[Any]":
+    @overload
+    def run(
+        self,
+        args: "Sequence[StrPath] | StrPath",
+        *,
+        input: str | None = None,
+        text: "Literal[True]",
+        encoding: str | None = None,
+        errors: str | None = None,
+        **arguments: "Unpack[PoolTalk]",
+    ) -> "CompletedProcess[str]": ...
+
+    @overload
+    def run(  # noqa: F811 - an overload
+        self,
+        args: "Sequence[StrPath] | StrPath",
+        *,
+        input: str | None = None,
+        text: bool | None = None,
+        encoding: str,
+        errors: str | None = None,
+        **arguments: "Unpack[PoolTalk]",
+    ) -> "CompletedProcess[str]": ...
+
+    @overload
+    def run(  # noqa: F811 - an overload
+        self,
+        args: "Sequence[StrPath] | StrPath",
+        *,
+        input: bytes | None = None,
+        text: "Literal[False] | None" = None,
+        encoding: None = None,
+        errors: None = None,
+        **arguments: "Unpack[PoolTalk]",
+    ) -> "CompletedProcess[bytes]": ...
+
+    @overload
+    def run(self, args: "Sequence[StrPath] | StrPath", **arguments: "Unpack[PoolRun]") -> "CompletedProcess[Any]": ...  # noqa: F811 - an overload
+
+    def run(self, args: "Sequence[StrPath] | StrPath", **arguments: "Unpack[PoolRun]") -> "CompletedProcess[Any]":  # noqa: F811 - an overload
         """As `pyrt.run`, in one of the containers that wait. Raises what that raises."""
         self._check()
         communication, command = _parted(arguments)
@@ -85,7 +131,7 @@ class Pool(Owned):
 
     @property
     def aio(self) -> "PoolAio":
-        """`await pool.aio.run(...)`."""
+        """`await pool.aio.run(...)`, `await pool.aio.Popen(...)`."""
         return PoolAio(self)
 
     def _command(
@@ -153,7 +199,46 @@ class PoolAio:
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
 
-    async def run(self, args: "Sequence[StrPath] | StrPath", **arguments: "Unpack[PoolRun]") -> "CompletedProcess[Any]":
+    @overload
+    async def run(
+        self,
+        args: "Sequence[StrPath] | StrPath",
+        *,
+        input: str | None = None,
+        text: "Literal[True]",
+        encoding: str | None = None,
+        errors: str | None = None,
+        **arguments: "Unpack[PoolTalk]",
+    ) -> "CompletedProcess[str]": ...
+
+    @overload
+    async def run(  # noqa: F811 - an overload
+        self,
+        args: "Sequence[StrPath] | StrPath",
+        *,
+        input: str | None = None,
+        text: bool | None = None,
+        encoding: str,
+        errors: str | None = None,
+        **arguments: "Unpack[PoolTalk]",
+    ) -> "CompletedProcess[str]": ...
+
+    @overload
+    async def run(  # noqa: F811 - an overload
+        self,
+        args: "Sequence[StrPath] | StrPath",
+        *,
+        input: bytes | None = None,
+        text: "Literal[False] | None" = None,
+        encoding: None = None,
+        errors: None = None,
+        **arguments: "Unpack[PoolTalk]",
+    ) -> "CompletedProcess[bytes]": ...
+
+    @overload
+    async def run(self, args: "Sequence[StrPath] | StrPath", **arguments: "Unpack[PoolRun]") -> "CompletedProcess[Any]": ...  # noqa: F811 - an overload
+
+    async def run(self, args: "Sequence[StrPath] | StrPath", **arguments: "Unpack[PoolRun]") -> "CompletedProcess[Any]":  # noqa: F811 - an overload
         """As `pyrt.aio.run`, in one of the pool's containers."""
         from pyrt.aio import carry_out
 
@@ -161,6 +246,23 @@ class PoolAio:
         communication, command = _parted(arguments)
         words, bounds, start = self._pool._command(args, command, "Pool.aio.run")
         return await carry_out(communication, words, bounds, lambda: start(communication.stdio))
+
+    async def Popen(  # noqa: N802 - as the pool's own
+        self,
+        args: "Sequence[StrPath] | StrPath",
+        *,
+        stdin: "File" = None,
+        stdout: "File" = None,
+        stderr: "File" = None,
+        limit: int = 1 << 16,
+        **command: "Unpack[PoolCommand]",
+    ) -> "Process":
+        """As `pyrt.aio.create_subprocess_exec`, in one of the pool's containers."""
+        from pyrt.aio import start_process
+
+        self._pool._check()
+        words, bounds, start = self._pool._command(args, command, "Pool.aio.Popen")
+        return await start_process(words, bounds, lambda: start(lambda: Stdio(stdin, stdout, stderr)), limit)
 
 
 _OF_THE_TALK = frozenset(

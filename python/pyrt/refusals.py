@@ -60,6 +60,9 @@ _REASONS_OF["aio.create_subprocess_exec"] = {
     "bufsize": "a stream's limit= is its buffer",
     **dict.fromkeys(("text", "encoding", "errors", "universal_newlines"), "its streams are of bytes, as asyncio's"),
 }
+_REASONS_OF["Pool.aio.Popen"] = _REASONS_OF["Container.aio.popen"] = _REASONS_OF["aio.create_subprocess_exec"]
+_REASONS_OF["Container.exec"] = _REASONS_OF["run"]
+_REASONS_OF["Container.popen"] = _REASONS_OF["Popen"]
 """By the function that does not take them."""
 
 

@@ -93,7 +93,7 @@ def test_exec_into_an_ended_container_says_that_it_is_not_running(running: pyrt.
 
 def test_an_unknown_option_is_a_type_error(running: pyrt.Container) -> None:
     with pytest.raises(TypeError, match="memory"):
-        running.exec(["true"], memory="1G")  # type: ignore[call-arg]
+        running.exec(["true"], memory="1G")  # type: ignore[call-overload]
 
 
 # By the command

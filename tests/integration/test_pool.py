@@ -119,8 +119,8 @@ def test_statuses_causes_and_timeouts_are_those_of_run(pool: pyrt.Pool) -> None:
     assert late.value.stdout == "begun\n"
     with pytest.raises(pyrt.ContainerFailed):
         pool.run(["false"], check=True)
-    done = pool.run(["sh", "-c", "echo 123456"], stdout=pyrt.PIPE, text=True, max_output=3)
-    assert (done.stdout, done.truncated) == ("123", True)
+    cut = pool.run(["sh", "-c", "echo 123456"], stdout=pyrt.PIPE, text=True, max_output=3)
+    assert (cut.stdout, cut.truncated) == ("123", True)
 
 
 def test_a_missing_program_and_directory_raise_as_they_do_for_run(pool: pyrt.Pool) -> None:
@@ -197,11 +197,11 @@ def test_what_is_wrong_with_the_options_raises_at_once(rootfs: Path) -> None:
 
 def test_what_belongs_to_the_pool_is_refused_by_its_calls(pool: pyrt.Pool) -> None:
     with pytest.raises(TypeError, match=r"Pool\.run\(\) takes no memory: it belongs to the container, and so to the Pool"):
-        pool.run(["true"], memory="1G")  # type: ignore[call-arg]
+        pool.run(["true"], memory="1G")  # type: ignore[call-overload]
     with pytest.raises(TypeError, match=r"Pool\.Popen\(\) takes no user"):
         pool.Popen(["true"], user=1)
     with pytest.raises(TypeError, match=r"Pool\.run\(\) takes no preexec_fn"):
-        pool.run(["true"], preexec_fn=None)  # type: ignore[call-arg]
+        pool.run(["true"], preexec_fn=None)  # type: ignore[call-overload]
 
 
 def test_hooks_are_refused(bundle: Bundle) -> None:
@@ -238,6 +238,33 @@ def test_asyncio_has_the_pool_too(pool: pyrt.Pool) -> None:
         return [one.stdout for one in done]
 
     assert asyncio.run(main()) == [f"{number}\n" for number in range(5)]
+
+
+def test_asyncio_has_processes_of_the_pool(pool: pyrt.Pool) -> None:
+    async def main() -> tuple[bytes, int, int | None]:
+        async with await pool.aio.Popen(["cat"], stdin=pyrt.PIPE, stdout=pyrt.PIPE) as box:
+            assert box.stdin is not None
+            assert box.stdout is not None
+            box.stdin.write(b"line\n")
+            line = await box.stdout.readline()
+            box.stdin.close()
+            return line, await box.wait(), box.returncode
+
+    assert asyncio.run(main()) == (b"line\n", 0, 0)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        ({"memory": "1G"}, r"Pool\.aio\.Popen\(\) takes no memory: it belongs to the container, and so to the Pool"),
+        ({"text": True}, r"Pool\.aio\.Popen\(\) takes no text: its streams are of bytes, as asyncio's"),
+        ({"limit": "1G"}, "limit is str, not an int"),
+    ],
+)
+def test_what_a_process_of_the_pool_does_not_take_is_refused_by_name(pool: pyrt.Pool, arguments: dict[str, Any], text: str) -> None:
+    with pytest.raises(TypeError, match=text):
+        asyncio.run(pool.aio.Popen(["true"], **arguments))
+    assert pool.run(["true"]).returncode == 0
 
 
 def test_many_threads_share_one_pool(pool: pyrt.Pool) -> None:
