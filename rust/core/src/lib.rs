@@ -17,6 +17,7 @@ pub mod hooks;
 pub mod host;
 mod id_maps;
 pub mod interruption;
+mod kept;
 pub mod launch;
 pub mod layer;
 mod mountinfo;

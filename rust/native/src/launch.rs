@@ -108,7 +108,7 @@ pub fn plan(
     };
     let default = if systemd.is_some() { pyrt_core::cgroup::default_scope(&id) } else { pyrt_core::cgroup::default_path(&id) };
     let cgroup = cgroups.then_some(default);
-    let config = Config::parse(config).map_err(Raised::from)?;
+    let config = Config::of(config).map_err(Raised::from)?;
     let mut options = Options {
         bundle,
         id,
@@ -194,7 +194,7 @@ impl LaunchPlan {
 
 #[pyfunction]
 pub fn run_hooks(py: Python<'_>, config: &[u8], stage: &str, state: &[u8]) -> PyResult<Vec<String>> {
-    let config = Config::parse(config).map_err(Raised::from)?;
+    let config = Config::of(config).map_err(Raised::from)?;
     py.detach(|| match stage {
         "poststart" => pyrt_core::hooks::run_stage(&config.spec, HookStage::Poststart, state)
             .map(|()| Vec::new())

@@ -45,7 +45,7 @@ impl Container {
     }
 
     fn dump(&self, options: &Options, state: &State, group: Option<&Cgroup>) -> Result<()> {
-        let config = Config::parse(state.config.get().as_bytes())?;
+        let config = Config::of(state.config.get().as_bytes())?;
         let id = self.directory.id();
         let Some(init) = self.directory.init()? else { return Err(self.not_running(Status::Stopped)) };
         if !external::root_is(Path::new(&state.rootfs), init.pid)? {

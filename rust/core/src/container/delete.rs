@@ -115,7 +115,7 @@ impl Container {
         if !state.has_poststop {
             return Vec::new();
         }
-        match Config::parse(state.config.get().as_bytes()) {
+        match Config::of(state.config.get().as_bytes()) {
             Ok(config) => run_all(&config.spec, HookStage::Poststop, &self.hook_state(state, Status::Stopped)),
             Err(error) => vec![format!("poststop hooks of container {} did not run: {error}", self.directory.id())],
         }

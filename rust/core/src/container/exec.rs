@@ -72,7 +72,7 @@ impl Container {
             unified: cgroup.as_ref().is_some_and(|group| group.unified().is_some()),
             setgroups_denied: setgroups_denied(&pid.to_string())?,
         };
-        let config = Config::parse(config)?;
+        let config = Config::of(config)?;
         let mut options = Options {
             bundle: PathBuf::from(&state.bundle),
             id: id.to_owned(),

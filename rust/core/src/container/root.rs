@@ -15,7 +15,7 @@ impl Container {
         let init = self.directory.init()?.ok_or(nix::errno::Errno::ESRCH);
         let opened = init.and_then(|init| Ok((init.pid, process::open(init.pid, init.start_time)?)));
         let (pid, pidfd) = opened.op("open the init's pidfd")?;
-        let owner = root_owner(&Config::parse(state.config.get().as_bytes())?.spec);
+        let owner = root_owner(&Config::of(state.config.get().as_bytes())?.spec);
         process::root_of(pid, std::os::fd::AsFd::as_fd(&pidfd), owner)
     }
 }

@@ -46,7 +46,7 @@ impl Container {
             return Ok(());
         }
         let run = || {
-            let config = Config::parse(state.config.get().as_bytes())?;
+            let config = Config::of(state.config.get().as_bytes())?;
             run_stage(&config.spec, HookStage::Poststart, &self.hook_state(state, Status::Running))
         };
         run().inspect_err(|_| {
@@ -57,8 +57,8 @@ impl Container {
 
     /// To whoever listens at linux.seccomp.listenerPath.
     fn hand_listener_over(&self, state: &State, listener: OwnedFd) -> Result<()> {
-        let config = Config::parse(state.config.get().as_bytes())?;
-        let socket = config.seccomp.and_then(|section| ListenerSocket::of(&section.profile));
+        let config = Config::of(state.config.get().as_bytes())?;
+        let socket = config.seccomp.as_ref().and_then(|section| ListenerSocket::of(&section.profile));
         match (socket, self.directory.init()?) {
             (Some(socket), Some(init)) => {
                 socket.hand_over(Path::new(&state.bundle), listener.as_fd(), init.pid, &self.hook_state(state, Status::Created))

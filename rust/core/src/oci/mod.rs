@@ -12,6 +12,7 @@ use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
 use crate::error::{Error, Result};
+use crate::kept::Kept;
 use crate::seccomp::Section;
 pub use capabilities::{CapabilityNames, CapabilitySet};
 pub use check::plain_path;
@@ -35,6 +36,12 @@ pub struct Config {
 }
 
 impl Config {
+    /// As `parse`, which is done once a process for each text.
+    pub fn of(bytes: &[u8]) -> Result<Arc<Self>> {
+        static KNOWN: Kept<Config> = Kept::new();
+        KNOWN.get(bytes, Config::parse)
+    }
+
     pub fn parse(bytes: &[u8]) -> Result<Self> {
         if bytes.len() > SIZE_LIMIT {
             return Err(Error::spec("(file)", format!("larger than {SIZE_LIMIT} bytes")));

@@ -2,6 +2,8 @@
 //!
 //! Neighbours: `process` is the same half that a new container has; ../container/exec.rs finds out what there is to join.
 
+use std::sync::Arc;
+
 use nix::libc;
 use pyrt_init::{Step, NO_FD};
 
@@ -31,13 +33,15 @@ pub struct Joined {
 
 impl LaunchPlan {
     /// A plan for `process` of `config`, which is otherwise the container's own.
-    pub(crate) fn entering(mut config: Config, options: Options, joined: Joined, facts: &HostFacts) -> Result<Self> {
+    pub(crate) fn entering(mut config: Arc<Config>, options: Options, joined: Joined, facts: &HostFacts) -> Result<Self> {
         if config.spec.process().is_none() {
             return Err(Error::spec("process", "is missing"));
         }
         // Hooks belong to the container's life, not to a process in it.
-        config.spec.set_hooks(None);
-        let mut steps = Builder::new(std::mem::take(&mut config.warnings), facts);
+        if config.spec.hooks().is_some() {
+            Arc::make_mut(&mut config).spec.set_hooks(None);
+        }
+        let mut steps = Builder::new(config.warnings.clone(), facts);
         let spaces = Namespaces::entered(joined.namespaces, joined.setgroups_denied);
         let terminal = config.spec.process().as_ref().and_then(|process| process.terminal()).unwrap_or(false);
         steps.stdio();

@@ -26,6 +26,7 @@ mod view;
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 pub use builder::{Handed, StatusFile};
 pub use command::CommandPlan;
@@ -140,7 +141,7 @@ impl Default for Options {
 pub struct LaunchPlan {
     pub(crate) steps: Builder,
     pub options: Options,
-    pub config: Config,
+    pub config: Arc<Config>,
     pub cgroup: Option<CgroupPlan>,
     /// CLONE_NEW* of the first clone; path B makes its namespaces in `Step::Fork`.
     pub(crate) clone_flags: u64,
@@ -161,15 +162,14 @@ pub struct LaunchPlan {
 impl LaunchPlan {
     /// Of a config.json alone: HOME is what it says.
     pub fn new(config: &[u8], options: Options, facts: &HostFacts) -> Result<Self> {
-        Self::decide(Config::parse(config)?, options, facts)
+        Self::decide(Config::of(config)?, options, facts)
     }
 
-    pub fn decide(mut config: Config, options: Options, facts: &HostFacts) -> Result<Self> {
-        let warnings = std::mem::take(&mut config.warnings);
+    pub fn decide(config: Arc<Config>, options: Options, facts: &HostFacts) -> Result<Self> {
         if options.awaits_command && HookStage::ALL.iter().any(|stage| !stage.of(&config.spec).is_empty()) {
             return Err(Error::spec("hooks", "a container that waits for its command runs none"));
         }
-        let mut steps = Builder::new(warnings, facts);
+        let mut steps = Builder::new(config.warnings.clone(), facts);
         let rootfs = root::path(&config.spec, &options)?;
         let cgroup = cgroup(&config, &options, facts, &mut steps)?;
 
@@ -247,7 +247,7 @@ impl LaunchPlan {
         facts: &HostFacts,
         last: impl FnOnce(&mut Builder, &Spec, &namespaces::Namespaces) -> Result<()>,
     ) -> Result<Self> {
-        let config = Config::parse(config)?;
+        let config = Config::of(config)?;
         let spaces = namespaces::Namespaces::new(&config.spec, facts)?;
         let mut steps = Builder::default();
         spaces.enter(&mut steps, None)?;
@@ -258,7 +258,7 @@ impl LaunchPlan {
     }
 
     /// With these namespaces and steps, and nothing else.
-    fn of(steps: Builder, spaces: namespaces::Namespaces, options: Options, config: Config, facts: &HostFacts) -> Result<Self> {
+    fn of(steps: Builder, spaces: namespaces::Namespaces, options: Options, config: Arc<Config>, facts: &HostFacts) -> Result<Self> {
         Ok(LaunchPlan {
             clone_flags: spaces.clone_flags(),
             forks: spaces.forks(),

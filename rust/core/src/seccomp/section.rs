@@ -2,18 +2,15 @@
 //!
 //! docker's profile is 10 kB of JSON; to read it takes longer than all else that is decided before a launch, to find it here 0.01 ms.
 
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, OnceLock};
 
 use oci_spec::runtime::LinuxSeccomp;
 use serde_json::Value;
 
 use super::{check, Architecture, Filter};
 use crate::error::{Error, Result};
+use crate::kept::Kept;
 use crate::oci::parse_part;
-
-/// How many a process keeps, and how long each may be: a hostile one must not fill the memory.
-const KEPT: usize = 16;
-const LONGEST: usize = 256 << 10;
 
 /// A profile that has been checked.
 #[derive(Debug)]
@@ -26,19 +23,8 @@ pub struct Section {
 impl Section {
     /// Errors name the JSON path, from linux.seccomp on.
     pub fn read(text: &str) -> Result<Arc<Self>> {
-        static KNOWN: Mutex<Vec<(Box<str>, Arc<Section>)>> = Mutex::new(Vec::new());
-        // Never waited for: a child that was forked while somebody held it would wait for ever.
-        if let Some((_, section)) = KNOWN.try_lock().ok().as_ref().and_then(|known| known.iter().find(|(other, _)| **other == *text)) {
-            return Ok(Arc::clone(section));
-        }
-        let section = Arc::new(Section::parse(text)?);
-        if let (Ok(mut known), true) = (KNOWN.try_lock(), text.len() <= LONGEST) {
-            if known.len() == KEPT {
-                known.remove(0);
-            }
-            known.push((text.into(), Arc::clone(&section)));
-        }
-        Ok(section)
+        static KNOWN: Kept<Section> = Kept::new();
+        KNOWN.get(text.as_bytes(), |_| Section::parse(text))
     }
 
     fn parse(text: &str) -> Result<Self> {
