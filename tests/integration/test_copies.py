@@ -130,8 +130,9 @@ def test_what_is_larger_than_max_size_is_refused_and_leaves_nothing(box: pyrt.Po
         box.copy_out("/srv/tree/large", tmp_path / "out", max_size="1K")
     assert (failure.value.errno, failure.value.path) == (errno.EFBIG, "/srv/tree/large")
     assert sorted(os.listdir(tmp_path)) == ["bundle", "tree"]
-    with pytest.raises(pyrt.Error):
+    with pytest.raises(pyrt.Error) as failure:
         box.copy_in(tree / "large", "/large", max_size=1000)
+    assert failure.value.errno == errno.EFBIG
     assert not inside(box, "/large").exists()
     assert not [name for name in os.listdir(inside(box, "/")) if name.startswith(".pyrt")]
 

@@ -60,26 +60,27 @@ def check_gone(command: Command, id: str, marker: str) -> None:
 
 
 FAILURES = {
-    "a mount": lambda bundle: bundle.mount("/mnt", "nosuchfs"),
-    "a bind": lambda bundle: bundle.mount("/mnt", "bind", "/no/such/source", ["bind"]),
-    "a device": lambda bundle: bundle.linux.update(devices=[{"path": "/proc/x", "type": "c", "major": 1, "minor": 3}]),
-    "a root": lambda bundle: bundle.spec["root"].update(path="missing"),
-    "a program": lambda bundle: bundle.process.update(args=["no-such-program"]),
-    "a limit": lambda bundle: bundle.linux.update(resources={"memory": {"limit": 4096}}),
-    "a cpuset": lambda bundle: bundle.linux.update(resources={"cpu": {"cpus": "4095"}}),
-    "a hook outside": lambda bundle: bundle.spec.update(hooks={"createRuntime": [{"path": "/bin/false"}]}),
-    "a hook inside": lambda bundle: bundle.spec.update(hooks={"createContainer": [{"path": "/bin/false"}]}),
-    "a sysctl": lambda bundle: bundle.linux.update(sysctl={"net.ipv4.no_such_key": "1"}),
-    "a namespace": lambda bundle: bundle.linux["namespaces"].append({"type": "time", "path": "/no/such/ns"}),
+    "mount nosuchfs on /mnt": lambda bundle: bundle.mount("/mnt", "nosuchfs"),
+    "bind mount /no/such/source": lambda bundle: bundle.mount("/mnt", "bind", "/no/such/source", ["bind"]),
+    "make device /proc/x": lambda bundle: bundle.linux.update(devices=[{"path": "/proc/x", "type": "c", "major": 1, "minor": 3}]),
+    "/missing": lambda bundle: bundle.spec["root"].update(path="missing"),
+    "no-such-program": lambda bundle: bundle.process.update(args=["no-such-program"]),
+    "linux.resources.memory.limit": lambda bundle: bundle.linux.update(resources={"memory": {"limit": 4096}}),
+    "cpuset.cpus": lambda bundle: bundle.linux.update(resources={"cpu": {"cpus": "4095"}}),
+    "createRuntime hook 0": lambda bundle: bundle.spec.update(hooks={"createRuntime": [{"path": "/bin/false"}]}),
+    "createContainer hook 0": lambda bundle: bundle.spec.update(hooks={"createContainer": [{"path": "/bin/false"}]}),
+    "net/ipv4/no_such_key": lambda bundle: bundle.linux.update(sysctl={"net.ipv4.no_such_key": "1"}),
+    "open namespace /no/such/ns": lambda bundle: bundle.linux["namespaces"].append({"type": "time", "path": "/no/such/ns"}),
 }
+"""What fails, in words of the error, and the edit of a bundle that has it fail."""
 
 
-@pytest.mark.parametrize("step", FAILURES)
-def test_a_create_that_fails_leaves_nothing(runtime: pyrt.Runtime, command: Command, bundle: Bundle, step: str) -> None:
-    FAILURES[step](bundle)
+@pytest.mark.parametrize("words", FAILURES)
+def test_a_create_that_fails_leaves_nothing(runtime: pyrt.Runtime, command: Command, bundle: Bundle, words: str) -> None:
+    FAILURES[words](bundle)
     bundle.write()
     before = descriptors()
-    with pytest.raises(pyrt.Error):
+    with pytest.raises(pyrt.Error, match=words):
         runtime.create("failed", bundle=bundle.path)
     assert descriptors() == before
     check_gone(command, "failed", "no marker")

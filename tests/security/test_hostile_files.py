@@ -62,10 +62,10 @@ def test_a_link_in_the_place_of_a_target_is_replaced_and_not_followed(rootfs: Pa
         box.copy_in(tmp_path / "source", "/srv/file")
         assert stat.S_ISREG(os.lstat(f"/proc/{box.pid}/root/srv/file").st_mode)
         # Of a directory in the path a link is followed, inside: nothing is there.
-        with pytest.raises(pyrt.Error):
-            box.copy_in(tmp_path / "source", "/srv/directory/made")
-        with pytest.raises(pyrt.Error):
-            box.copy_in(tmp_path / "bundle", "/srv/directory")
+        for source, target in (("source", "/srv/directory/made"), ("bundle", "/srv/directory")):
+            with pytest.raises(pyrt.Error) as failure:
+                box.copy_in(tmp_path / source, target)
+            assert failure.value.errno == errno.ELOOP, target
     assert secret.read_text() == SECRET
     assert sorted(os.listdir(tmp_path)) == ["bundle", "secret", "source"]
 
@@ -77,8 +77,9 @@ def test_devices_fifos_and_the_kernels_files_are_not_opened(rootfs: Path, tmp_pa
                 box.copy_out(name, tmp_path / "out")
             assert (failure.value.path, failure.value.errno) in ((name, errno.EINVAL), (name, errno.ENOENT)), name
         assert box.copy_out("/srv", tmp_path / "srv") == ["fifo"]
-        with pytest.raises(pyrt.Error):
+        with pytest.raises(pyrt.Error) as failure:
             box.copy_out("/proc/1/root/etc/passwd", tmp_path / "out")
+        assert failure.value.errno == errno.ELOOP
     assert not (tmp_path / "out").exists()
 
 
