@@ -66,3 +66,11 @@ def test_what_is_no_file_of_the_container_is_neither_waited_for_nor_believed(
         case "binary":
             passwd.write_bytes(b"\0\xff:x:0\nroot:x:0:0::rel\0ative:\n" * 1000)
     assert engine.shell(command, homeless, SHOW, timeout=60).ok().stdout == "/\n"
+
+
+def test_a_root_that_is_a_fifo_is_refused_and_not_waited_for(command: Command, homeless: Bundle) -> None:
+    os.mkfifo(homeless.path / "fifo")
+    homeless.spec["root"]["path"] = "fifo"
+    refused = engine.shell(command, homeless, SHOW, timeout=60)
+    assert refused.status == 1
+    assert "bundle/fifo/: not a directory (ENOTDIR)" in refused.stderr

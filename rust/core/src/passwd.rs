@@ -8,7 +8,8 @@ use std::io::Read;
 use std::os::fd::AsFd;
 use std::path::Path;
 
-use nix::fcntl::{openat2, OFlag, OpenHow, ResolveFlag};
+use nix::fcntl::{open, openat2, OFlag, OpenHow, ResolveFlag};
+use nix::sys::stat::Mode;
 
 use crate::oci::Config;
 use crate::plan::{has_home, rootfs, Options};
@@ -36,7 +37,9 @@ fn read(root: &Path) -> Vec<u8> {
     let how = OpenHow::new()
         .flags(OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_NOCTTY | OFlag::O_CLOEXEC)
         .resolve(ResolveFlag::RESOLVE_IN_ROOT | ResolveFlag::RESOLVE_NO_MAGICLINKS | ResolveFlag::RESOLVE_NO_XDEV);
-    let opened = File::open(root).ok().and_then(|root| openat2(root.as_fd(), "etc/passwd", how).ok());
+    // By O_PATH nothing is opened that could be waited for: the root that a hostile bundle names may be no directory.
+    let root = open(root, OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty());
+    let opened = root.and_then(|root| openat2(root.as_fd(), "etc/passwd", how)).ok();
     let mut content = Vec::new();
     match opened.map(File::from) {
         Some(file) if file.metadata().is_ok_and(|found| found.is_file()) => match file.take(LONGEST).read_to_end(&mut content) {
