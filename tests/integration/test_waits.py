@@ -77,7 +77,8 @@ def test_ctrl_c_ends_a_create_whose_init_stands_still(root_dir: Path, bundle: Bu
 
 def test_ctrl_c_ends_a_hook_of_the_caller_s_namespaces(root_dir: Path, bundle: Bundle) -> None:
     marker = callers.new_marker()
-    bundle.spec["hooks"] = {"createRuntime": [{"path": "/bin/sh", "args": ["sh", "-c", "sleep 1000; true", marker]}]}
+    # It stops itself: a sleep in it would be left on the host when it ends.
+    bundle.spec["hooks"] = {"createRuntime": [{"path": "/bin/sh", "args": ["sh", "-c", "kill -STOP $$; true", marker]}]}
     bundle.write()
     with callers.start(STANDING, "none", root_dir, bundle.path, ID) as caller:
         until(lambda: bool(callers.marked(marker)), "the hook runs")
