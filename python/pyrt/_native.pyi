@@ -4,7 +4,7 @@ Every function raises ``pyrt.errors`` exceptions (a subclass of ``pyrt.Error``),
 Sizes are bytes, times are seconds where they are ``float`` and microseconds where the name ends in ``_usec``.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, final
 
 __all__ = [
@@ -179,17 +179,24 @@ class Layer:
 
     def changes(self) -> list[tuple[Literal["added", "changed", "deleted"], str]]:
         """What differs from the layers below, by absolute path, sorted."""
-    def commit(self, directory: str) -> None:
-        """Write the changes to a new directory, or an empty one, as a layer for another overlay; whole or not at all."""
+    def commit(self, directory: str, *, on_progress: Callable[[int, int], object] | None = None) -> None:
+        """Write the changes to a new directory, or an empty one, as a layer for another overlay; whole or not at all.
+
+        on_progress: called in this thread with entries and bytes; what it raises ends it.
+        """
     def close(self) -> None: ...
 
 @final
 class Root:
     """A container's root, by a descriptor. Both copies return what was left out: devices, sockets, FIFOs, and links that lead out of what is
-    copied; they raise Error (EFBIG) beyond max_size bytes, and leave nothing of a copy that fails."""
+    copied; they raise Error (EFBIG) beyond max_size bytes, and leave nothing of a copy that fails. on_progress: as for `Layer.commit`."""
 
-    def copy_in(self, source: str, target: str, *, max_size: int | None = None) -> list[str]: ...
-    def copy_out(self, source: str, target: str, *, max_size: int | None = None) -> list[str]: ...
+    def copy_in(
+        self, source: str, target: str, *, max_size: int | None = None, on_progress: Callable[[int, int], object] | None = None
+    ) -> list[str]: ...
+    def copy_out(
+        self, source: str, target: str, *, max_size: int | None = None, on_progress: Callable[[int, int], object] | None = None
+    ) -> list[str]: ...
     def close(self) -> None: ...
 
 @final

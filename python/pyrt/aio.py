@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from pyrt.launch import Launch
     from pyrt.layer import Changes, Layer
     from pyrt.limits import Usage
-    from pyrt.options import ContainerOptions, StrPath
+    from pyrt.options import ContainerOptions, OnProgress, StrPath
     from pyrt.stdio import File
 else:
 
@@ -371,21 +371,35 @@ class Process:
         """As `Popen.changes`; this, and the three below, in a thread of the loop's."""
         return await asyncio.to_thread(self._kept_layer().changes)
 
-    async def commit(self, directory: "StrPath") -> None:
-        """As `Popen.commit`."""
-        await asyncio.to_thread(self._kept_layer().commit, directory)
+    async def commit(self, directory: "StrPath", *, on_progress: "OnProgress | None" = None) -> None:
+        """As `Popen.commit`. on_progress is called in the thread that writes, not in the loop's: `call_soon_threadsafe` leads back."""
+        await asyncio.to_thread(self._kept_layer().commit, directory, on_progress=on_progress)
 
-    async def copy_in(self, source: "StrPath", target: "StrPath", *, max_size: "int | str | None" = None) -> list[str]:
-        """As `Popen.copy_in`."""
+    async def copy_in(
+        self,
+        source: "StrPath",
+        target: "StrPath",
+        *,
+        max_size: "int | str | None" = None,
+        on_progress: "OnProgress | None" = None,
+    ) -> list[str]:
+        """As `Popen.copy_in`; on_progress as for `commit`."""
         from pyrt.layer import copy_in
 
-        return await asyncio.to_thread(copy_in, self._open_root(), source, target, max_size)
+        return await asyncio.to_thread(copy_in, self._open_root(), source, target, max_size, on_progress)
 
-    async def copy_out(self, source: "StrPath", target: "StrPath", *, max_size: "int | str | None" = None) -> list[str]:
-        """As `Popen.copy_out`."""
+    async def copy_out(
+        self,
+        source: "StrPath",
+        target: "StrPath",
+        *,
+        max_size: "int | str | None" = None,
+        on_progress: "OnProgress | None" = None,
+    ) -> list[str]:
+        """As `Popen.copy_out`; on_progress as for `commit`."""
         from pyrt.layer import copy_out
 
-        return await asyncio.to_thread(copy_out, self._open_root(), source, target, max_size)
+        return await asyncio.to_thread(copy_out, self._open_root(), source, target, max_size, on_progress)
 
     def _kept_layer(self) -> "Layer":
         from pyrt.layer import kept

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from pyrt.events import OutOfMemory
     from pyrt.executed import ContainerAio
     from pyrt.limits import Limits
-    from pyrt.options import ExecOptions, ExecTalk, StrPath
+    from pyrt.options import ExecOptions, ExecTalk, OnProgress, StrPath
     from pyrt.popen import Popen
     from pyrt.report import ExitReport
     from pyrt.statistics import Statistics
@@ -204,17 +204,31 @@ class Container:
         """
         return self._native.processes()
 
-    def copy_in(self, source: "StrPath", target: "StrPath", *, max_size: "int | str | None" = None) -> list[str]:
+    def copy_in(
+        self,
+        source: "StrPath",
+        target: "StrPath",
+        *,
+        max_size: "int | str | None" = None,
+        on_progress: "OnProgress | None" = None,
+    ) -> list[str]:
         """Copy a file or directory into it, as `Popen.copy_in`. Raises InvalidState when it has ended."""
         from pyrt.layer import copy_in
 
-        return copy_in(self._native.root(), source, target, max_size)
+        return copy_in(self._native.root(), source, target, max_size, on_progress)
 
-    def copy_out(self, source: "StrPath", target: "StrPath", *, max_size: "int | str | None" = None) -> list[str]:
+    def copy_out(
+        self,
+        source: "StrPath",
+        target: "StrPath",
+        *,
+        max_size: "int | str | None" = None,
+        on_progress: "OnProgress | None" = None,
+    ) -> list[str]:
         """Copy a file or directory out of it, as `Popen.copy_out`. Raises InvalidState when it has ended."""
         from pyrt.layer import copy_out
 
-        return copy_out(self._native.root(), source, target, max_size)
+        return copy_out(self._native.root(), source, target, max_size, on_progress)
 
     def stats(self) -> "Statistics":
         """What it counts now. Reading stops nothing. Raises HostError without a cgroup, NotFound."""

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from pyrt.layer import Changes
+    from pyrt.options import OnProgress
 
 
 class OverlayPath:
@@ -87,10 +88,13 @@ class Overlay(Owned):
         self._check()
         return changes_of(self._layer)
 
-    def commit(self, directory: str | os.PathLike[str]) -> None:
-        """Write the changes to a new directory, or an empty one, which can be a layer of `lower`. Raises Error, and then leaves nothing."""
+    def commit(self, directory: str | os.PathLike[str], *, on_progress: "OnProgress | None" = None) -> None:
+        """Write the changes to a new directory, or an empty one, which can be a layer of `lower`.
+
+        on_progress: as for `Popen.copy_in`. Raises Error, and then leaves nothing.
+        """
         self._check()
-        self._layer.commit(os.fspath(directory))
+        self._layer.commit(os.fspath(directory), on_progress=on_progress)
 
     def __fspath__(self) -> str:
         return f"/proc/self/fd/{self.fileno()}"

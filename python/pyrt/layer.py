@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from pyrt import _native
     from pyrt.launch import Launch
-    from pyrt.options import StrPath
+    from pyrt.options import OnProgress, StrPath
 
 __all__ = ["Changes", "Layer"]
 
@@ -78,9 +78,9 @@ class Layer(Owned):
         self._check()
         return changes_of(self._upper)
 
-    def commit(self, directory: "StrPath") -> None:
+    def commit(self, directory: "StrPath", *, on_progress: "OnProgress | None" = None) -> None:
         self._check()
-        self._upper.commit(os.fspath(directory))
+        self._upper.commit(os.fspath(directory), on_progress=on_progress)
 
     def release(self) -> None:
         """`close`, which does nothing in a forked child."""
@@ -111,31 +111,47 @@ class Files:
         """What the container has changed so far; what lies in mounts, a tmpfs too, is not its root's. Needs keep_changes=True."""
         return self._kept_layer().changes()
 
-    def commit(self, directory: "StrPath") -> None:
+    def commit(self, directory: "StrPath", *, on_progress: "OnProgress | None" = None) -> None:
         """Write the changes to a new directory, or an empty one, as a layer: `Overlay([directory, rootfs])` has both.
 
         It holds whiteouts and attributes as overlayfs has them, and the owners, modes and times of what is in it. Needs keep_changes=True.
-        Raises Error, and then leaves nothing.
+        on_progress: as for `copy_in`. Raises Error, and then leaves nothing.
         """
-        self._kept_layer().commit(directory)
+        self._kept_layer().commit(directory, on_progress=on_progress)
 
-    def copy_in(self, source: "StrPath", target: "StrPath", *, max_size: "int | str | None" = None) -> list[str]:
+    def copy_in(
+        self,
+        source: "StrPath",
+        target: "StrPath",
+        *,
+        max_size: "int | str | None" = None,
+        on_progress: "OnProgress | None" = None,
+    ) -> list[str]:
         """Copy a file or directory of the caller's to the path target in the container.
 
         Directories above target are made; a file there is replaced, a directory merged. All belongs to the container's root, and no file
         keeps a set-user-ID bit. max_size (bytes, "1G"): of all content together. Returns what was left out: devices, sockets, FIFOs.
-        Raises Error, and ValueError for a target that is not absolute.
+        on_progress: called in this thread with the entries done (files, directories, links; target is one) and the bytes of content written
+        so far: at the beginning, at most ten times a second, and with the totals at the end. What it raises ends the copy as a
+        failure does, and comes out of here. Raises Error, and ValueError for a target that is not absolute.
         """
-        return copy_in(self._open_root(), source, target, max_size)
+        return copy_in(self._open_root(), source, target, max_size, on_progress)
 
-    def copy_out(self, source: "StrPath", target: "StrPath", *, max_size: "int | str | None" = None) -> list[str]:
+    def copy_out(
+        self,
+        source: "StrPath",
+        target: "StrPath",
+        *,
+        max_size: "int | str | None" = None,
+        on_progress: "OnProgress | None" = None,
+    ) -> list[str]:
         """Copy a file or directory from the path source in the container to target, which is replaced where it is a file.
 
         Links above source are followed as the container would, never out of its root. All that is made is the caller's own; no link in it
         leads out of it. Returns what was left out: such links, devices, sockets, FIFOs. max_size (bytes, "1G"): of all content
-        together. Raises Error, AlreadyExists for a directory that is there; after a failure nothing is left.
+        together. on_progress: as for `copy_in`. Raises Error, AlreadyExists for a directory that is there; after a failure nothing is left.
         """
-        return copy_out(self._open_root(), source, target, max_size)
+        return copy_out(self._open_root(), source, target, max_size, on_progress)
 
 
 def kept(layer: Layer | None) -> Layer:
@@ -156,14 +172,18 @@ def root_of(layer: Layer | None, launch: "Launch | None") -> "_native.Root":
     raise InvalidState("copy: the container has ended", hint="keep_changes=True keeps its root until close()")
 
 
-def copy_in(root: "_native.Root", source: "StrPath", target: "StrPath", max_size: "int | str | None") -> list[str]:
+def copy_in(
+    root: "_native.Root", source: "StrPath", target: "StrPath", max_size: "int | str | None", on_progress: "OnProgress | None"
+) -> list[str]:
     """As `Files.copy_in`."""
-    return root.copy_in(os.fspath(source), _inside("target", target), max_size=_bytes(max_size))
+    return root.copy_in(os.fspath(source), _inside("target", target), max_size=_bytes(max_size), on_progress=on_progress)
 
 
-def copy_out(root: "_native.Root", source: "StrPath", target: "StrPath", max_size: "int | str | None") -> list[str]:
+def copy_out(
+    root: "_native.Root", source: "StrPath", target: "StrPath", max_size: "int | str | None", on_progress: "OnProgress | None"
+) -> list[str]:
     """As `Files.copy_out`."""
-    return root.copy_out(_inside("source", source), os.path.abspath(target), max_size=_bytes(max_size))
+    return root.copy_out(_inside("source", source), os.path.abspath(target), max_size=_bytes(max_size), on_progress=on_progress)
 
 
 def _inside(name: str, path: "StrPath") -> str:

@@ -16,6 +16,8 @@ from pyrt.system_calls import Answer, SystemCall
 from pyrt.view import HostView
 
 StrPath = str | os.PathLike[str]
+OnProgress = Callable[[int, int], object]
+"""Of a copy or a commit: called with the entries and the bytes of content written so far."""
 
 
 class ExecOptions(TypedDict, total=False):

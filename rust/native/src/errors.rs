@@ -1,6 +1,7 @@
 //! The core's error -> a Python exception of `pyrt.errors`, in one place.
 
 use std::cell::Cell;
+use std::ops::ControlFlow;
 
 use pyo3::exceptions::{PyProcessLookupError, PySystemExit};
 use pyo3::prelude::*;
@@ -26,7 +27,7 @@ impl From<Raised> for PyErr {
 const SIGNALLED: i32 = 128;
 
 thread_local! {
-    /// What ended a wait of this thread, until it is raised.
+    /// What ended a wait or a copy of this thread, until it is raised.
     static INTERRUPTION: Cell<Option<PyErr>> = const { Cell::new(None) };
 }
 
@@ -42,6 +43,17 @@ pub fn give_up() -> bool {
         INTERRUPTION.set(raised);
     }
     given_up
+}
+
+/// For `pyrt_core::layer::OnProgress`, in a thread that is detached: calls a function of the caller's, and keeps what it raises.
+pub fn tell(function: &Py<PyAny>, entries: u64, bytes: u64) -> ControlFlow<()> {
+    match Python::attach(|py| function.call1(py, (entries, bytes)).map(drop)) {
+        Ok(()) => ControlFlow::Continue(()),
+        Err(raised) => {
+            INTERRUPTION.set(Some(raised));
+            ControlFlow::Break(())
+        }
+    }
 }
 
 /// After a call that goes on where a wait in it was given up (a hook that was ended): what is to be raised for that.

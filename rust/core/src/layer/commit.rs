@@ -14,6 +14,7 @@ use nix::unistd::{fchown, fchownat, linkat, Gid, Uid};
 
 use super::changes::Found;
 use super::entry::{self, Entry};
+use super::progress::{OnProgress, Progress};
 use super::Layer;
 use crate::error::{Context, Result};
 use crate::sys::xattr;
@@ -30,19 +31,22 @@ struct Writer<'a> {
     made: HashMap<PathBuf, [TimeSpec; 2]>,
     /// By device and inode: files of several names stay one file.
     files: HashMap<(u64, u64), PathBuf>,
+    progress: Progress<'a>,
 }
 
 impl Layer {
     /// Writes all changes to a new directory, or an empty one. Either all is there afterwards, or nothing.
-    pub fn commit(&self, directory: &Path) -> Result<()> {
+    pub fn commit(&self, directory: &Path, on_progress: Option<&OnProgress<'_>>) -> Result<()> {
         entry::whole(directory, WRITE, |parent, name| {
             mkdirat(parent, name, Mode::from_bits_truncate(0o755)).at(WRITE, directory.to_string_lossy())?;
             let to = entry::directory(parent, Path::new(name)).at(WRITE, directory.to_string_lossy())?;
-            let mut writer = Writer { upper: self.as_fd(), opaque: self.opaque, to, made: HashMap::new(), files: HashMap::new() };
+            let progress = Progress::new(on_progress);
+            let mut writer = Writer { upper: self.as_fd(), opaque: self.opaque, to, made: HashMap::new(), files: HashMap::new(), progress };
             // The layer's own directory is the root's, by which the merged one goes.
             let root = Entry::below(self.as_fd(), Path::new("")).op("look at the upper layer")?;
             let top = openat(&writer.to, ".", OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty());
-            top.and_then(|top| give(top.as_fd(), &root)).at(WRITE, directory.to_string_lossy())?;
+            let given = top.and_then(|top| give(top.as_fd(), &root));
+            given.and_then(|()| writer.progress.entry()).at(WRITE, directory.to_string_lossy())?;
             self.visit(|found| writer.write(&found).at(WRITE, directory.join(found.path).to_string_lossy()))?;
             writer.finish().at(WRITE, directory.to_string_lossy())
         })
@@ -60,7 +64,7 @@ impl Writer<'_> {
         match found.entry {
             // There a whiteout would be a file like any other.
             None if found.opaque => Ok(()),
-            None => mknodat(&directory, name, SFlag::S_IFCHR, Mode::empty(), 0),
+            None => mknodat(&directory, name, SFlag::S_IFCHR, Mode::empty(), 0).and_then(|()| self.progress.entry()),
             Some(entry) if entry.is_directory() => {
                 self.make_directory(found.path, entry)?;
                 match found.opaque {
@@ -68,7 +72,7 @@ impl Writer<'_> {
                     false => Ok(()),
                 }
             }
-            Some(entry) => self.write_file(directory.as_fd(), name, found.path, entry),
+            Some(entry) => self.write_file(directory.as_fd(), name, found.path, entry).and_then(|()| self.progress.entry()),
         }
     }
 
@@ -87,7 +91,8 @@ impl Writer<'_> {
         let Some((parent, name)) = path.parent().zip(path.file_name()) else { return Err(Errno::EINVAL) };
         mkdirat(entry::directory(self.to.as_fd(), parent)?, name, Mode::S_IRWXU)?;
         self.made.insert(path.to_owned(), times(entry));
-        give(self.open(path)?.as_fd(), entry)
+        give(self.open(path)?.as_fd(), entry)?;
+        self.progress.entry()
     }
 
     fn open(&self, path: &Path) -> std::result::Result<OwnedFd, Errno> {
@@ -108,7 +113,7 @@ impl Writer<'_> {
         match entry.kind() {
             SFlag::S_IFREG => {
                 let (from, to) = (entry.open()?, entry::create(directory, name, 0o600)?);
-                entry::copy_content(from.as_fd(), to.as_fd(), status.st_size, |_| Ok(()))?;
+                entry::copy_content(from.as_fd(), to.as_fd(), status.st_size, |count| self.progress.content(count))?;
                 copy_attributes(from.as_fd(), to.as_fd())?;
                 give(to.as_fd(), entry)?;
                 futimens(&to, &times(entry)[0], &times(entry)[1])
@@ -129,7 +134,7 @@ impl Writer<'_> {
         for (path, times) in &self.made {
             futimens(self.open(path)?, &times[0], &times[1])?;
         }
-        Ok(())
+        self.progress.finish()
     }
 }
 

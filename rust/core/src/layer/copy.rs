@@ -16,6 +16,7 @@ use nix::sys::time::TimeSpec;
 use nix::unistd::{fchown, fchownat, symlinkat, Gid, Uid};
 
 use super::entry::{self, Entry};
+use super::progress::{OnProgress, Progress};
 use crate::error::{Context, Error, Kind, Result};
 use crate::sys;
 
@@ -32,10 +33,11 @@ pub struct Root {
     owner: (u32, u32),
 }
 
-#[derive(Debug, Clone, Copy, Default)]
-pub struct CopyOptions {
+#[derive(Clone, Copy, Default)]
+pub struct CopyOptions<'a> {
     /// The most bytes of content.
     pub max_size: Option<u64>,
+    pub on_progress: Option<&'a OnProgress<'a>>,
 }
 
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -55,8 +57,8 @@ enum Side {
 struct Copy<'a> {
     operation: &'static str,
     side: Side,
-    options: CopyOptions,
-    written: u64,
+    max_size: Option<u64>,
+    progress: Progress<'a>,
     copied: Copied,
     source: &'a Path,
 }
@@ -67,10 +69,10 @@ impl Root {
     }
 
     /// `source`, as the container has it, to `target`, which is made: a file may be there already, and is replaced; a directory may not.
-    pub fn copy_out(&self, source: &Path, target: &Path, options: CopyOptions) -> Result<Copied> {
+    pub fn copy_out(&self, source: &Path, target: &Path, options: CopyOptions<'_>) -> Result<Copied> {
         let from = Entry::inside(self.fd.as_fd(), source).at(OUT, source.to_string_lossy())?;
         refuse_pseudo(&from, source)?;
-        let mut copy = Copy { operation: OUT, side: Side::Caller, options, written: 0, copied: Copied::default(), source };
+        let mut copy = Copy::new(OUT, Side::Caller, options, source);
         if from.is_directory() && std::fs::symlink_metadata(target).is_ok() {
             return Err(Error {
                 errno: Some(Errno::EEXIST),
@@ -82,9 +84,9 @@ impl Root {
     }
 
     /// `source` of the caller's to `target`, as the container has it. Directories above it are made; a directory that is there is merged.
-    pub fn copy_in(&self, source: &Path, target: &Path, options: CopyOptions) -> Result<Copied> {
+    pub fn copy_in(&self, source: &Path, target: &Path, options: CopyOptions<'_>) -> Result<Copied> {
         let from = Entry::named(source).at(IN, source.to_string_lossy())?;
-        let mut copy = Copy { operation: IN, side: Side::Container(self.owner), options, written: 0, copied: Copied::default(), source };
+        let mut copy = Copy::new(IN, Side::Container(self.owner), options, source);
         let Some(name) = target.file_name() else { return Err(Errno::EINVAL).at(IN, target.to_string_lossy()) };
         let parent = self.parent(target, &copy)?;
         copy.top(&from, parent.as_fd(), name)?;
@@ -111,7 +113,12 @@ impl Root {
     }
 }
 
-impl Copy<'_> {
+impl<'a> Copy<'a> {
+    fn new(operation: &'static str, side: Side, options: CopyOptions<'a>, source: &'a Path) -> Self {
+        let progress = Progress::new(options.on_progress);
+        Copy { operation, side, max_size: options.max_size, progress, copied: Copied::default(), source }
+    }
+
     /// One file, or a directory with all in it. What is below it is opened by its path from here.
     fn top(&mut self, from: &Entry, parent: BorrowedFd<'_>, name: &OsStr) -> Result<()> {
         if !from.is_directory() {
@@ -119,15 +126,18 @@ impl Copy<'_> {
                 let hint = "only regular files, directories and what is in them are copied";
                 return Err(Error::system(self.operation, self.source.display().to_string(), Errno::EINVAL).with_hint(hint));
             }
-            return self.file(from, parent, name).at(self.operation, self.source.to_string_lossy());
+            // The end is told before the file gets its name: whoever objects finds nothing.
+            let whole = |copy: &mut Self, own: &OsStr| copy.new_file(from, parent, own).and_then(|()| copy.progress.finish());
+            return self.replace(parent, name, whole).at(self.operation, self.source.to_string_lossy());
         }
-        self.make_directory(parent, name, from.mode()).at(self.operation, self.source.to_string_lossy())?;
+        let made = self.make_directory(parent, name, from.mode()).and_then(|()| self.progress.entry());
+        made.at(self.operation, self.source.to_string_lossy())?;
         let to = entry::directory(parent, Path::new(name)).at(self.operation, self.source.to_string_lossy())?;
         let mut waiting = vec![PathBuf::new()];
         while let Some(path) = waiting.pop() {
             self.directory(from, to.as_fd(), &path, &mut waiting).at(self.operation, self.source.join(&path).to_string_lossy())?;
         }
-        Ok(())
+        self.progress.finish().at(self.operation, self.source.to_string_lossy())
     }
 
     fn directory(&mut self, from: &Entry, to: BorrowedFd<'_>, path: &Path, waiting: &mut Vec<PathBuf>) -> std::result::Result<(), Errno> {
@@ -143,15 +153,16 @@ impl Copy<'_> {
             match found.kind() {
                 SFlag::S_IFDIR => {
                     self.make_directory(target.as_fd(), &name, found.mode())?;
+                    self.progress.entry()?;
                     waiting.push(below);
                 }
-                SFlag::S_IFREG => self.file(&found, target.as_fd(), &name)?,
+                SFlag::S_IFREG => self.replace(target.as_fd(), &name, |copy, own| copy.new_file(&found, target.as_fd(), own))?,
                 SFlag::S_IFLNK => {
                     let link = found.link_target()?;
                     if matches!(self.side, Side::Caller) && !stays_within(Path::new(&link), path) {
                         self.copied.left_out.push(below);
                     } else {
-                        self.link(&link, target.as_fd(), &name)?;
+                        self.replace(target.as_fd(), &name, |copy, own| copy.new_link(&link, target.as_fd(), own))?;
                     }
                 }
                 _ => self.copied.left_out.push(below),
@@ -184,25 +195,31 @@ impl Copy<'_> {
         }
     }
 
-    /// Whole under another name first: whoever reads inside sees the old content or the new. Never a set-user-ID bit.
-    fn file(&mut self, from: &Entry, parent: BorrowedFd<'_>, name: &OsStr) -> std::result::Result<(), Errno> {
+    /// Whole under another name first: whoever reads inside sees the old content or the new.
+    fn replace(
+        &mut self,
+        parent: BorrowedFd<'_>,
+        name: &OsStr,
+        make: impl FnOnce(&mut Self, &OsStr) -> std::result::Result<(), Errno>,
+    ) -> std::result::Result<(), Errno> {
         let own = entry::temporary(name)?;
-        let result = self.new_file(from, parent, &own).and_then(|()| self.own(|| renameat(parent, own.as_os_str(), parent, name)));
+        let result = make(self, &own).and_then(|()| self.own(|| renameat(parent, own.as_os_str(), parent, name)));
         if result.is_err() {
             entry::remove(parent, &own);
         }
         result
     }
 
+    /// Never with a set-user-ID bit.
     fn new_file(&mut self, from: &Entry, parent: BorrowedFd<'_>, name: &OsStr) -> std::result::Result<(), Errno> {
         let mode = from.mode() & 0o777;
         let source = from.open()?;
         let first = if matches!(self.side, Side::Caller) { mode } else { 0o600 };
         let target = self.own(|| entry::create(parent, name, first))?;
-        let (limit, written) = (self.options.max_size, &mut self.written);
+        let (limit, progress) = (self.max_size, &mut self.progress);
         entry::copy_content(source.as_fd(), target.as_fd(), from.status.st_size, |count| {
-            *written += count;
-            if limit.is_some_and(|limit| *written > limit) {
+            progress.content(count)?;
+            if limit.is_some_and(|limit| progress.bytes() > limit) {
                 Err(Errno::EFBIG)
             } else {
                 Ok(())
@@ -212,22 +229,17 @@ impl Copy<'_> {
             give(target.as_fd(), owner, mode)?;
         }
         let modified = TimeSpec::new(from.status.st_mtime, from.status.st_mtime_nsec);
-        futimens(&target, &modified, &modified)
+        futimens(&target, &modified, &modified)?;
+        self.progress.entry()
     }
 
-    fn link(&self, link: &OsStr, parent: BorrowedFd<'_>, name: &OsStr) -> std::result::Result<(), Errno> {
-        let own = entry::temporary(name)?;
-        self.own(|| symlinkat(link, parent, own.as_os_str()))?;
-        let mut result = Ok(());
+    fn new_link(&mut self, link: &OsStr, parent: BorrowedFd<'_>, name: &OsStr) -> std::result::Result<(), Errno> {
+        self.own(|| symlinkat(link, parent, name))?;
         if let Side::Container((uid, gid)) = self.side {
             let flags = nix::fcntl::AtFlags::AT_SYMLINK_NOFOLLOW;
-            result = fchownat(parent, own.as_os_str(), Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)), flags);
+            fchownat(parent, name, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)), flags)?;
         }
-        result = result.and_then(|()| self.own(|| renameat(parent, own.as_os_str(), parent, name)));
-        if result.is_err() {
-            entry::remove(parent, &own);
-        }
-        result
+        self.progress.entry()
     }
 }
 

@@ -2,12 +2,13 @@
 //!
 //! All that is read here was written by what ran inside, and may be written further meanwhile: every name is opened relative to a descriptor,
 //! one that the caller holds, and no symbolic link leads out of that. `entry` opens and copies one name · `changes` compares the upper layer
-//! with what lies below · `commit` writes it down as a layer · `copy` goes in and out.
+//! with what lies below · `commit` writes it down as a layer · `copy` goes in and out · both tell by `progress`.
 
 mod changes;
 mod commit;
 mod copy;
 mod entry;
+mod progress;
 
 use std::collections::BTreeSet;
 use std::ffi::CStr;
@@ -16,6 +17,7 @@ use std::path::{Path, PathBuf};
 
 pub use changes::{Change, Changed};
 pub use copy::{Copied, CopyOptions, Root};
+pub use progress::OnProgress;
 
 use crate::error::{Context, Result};
 use crate::plan::LaunchPlan;
