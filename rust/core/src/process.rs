@@ -3,7 +3,7 @@
 use std::io::Read;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::poll::{poll, PollFd, PollFlags, PollTimeout};
@@ -17,6 +17,11 @@ use crate::layer::{Layer, Root};
 use crate::notify::Relay;
 use crate::sys::{self, Ending};
 use crate::watcher::Watched;
+
+/// How long the kernel may take to release a process that has ended, and the time between two looks: it takes microseconds, unless something
+/// more urgent has the processor.
+const RELEASE_PATIENCE: Duration = Duration::from_secs(10);
+const RELEASE_PAUSE: Duration = Duration::from_micros(50);
 
 /// How it ended, as far as anybody can tell.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -223,8 +228,23 @@ pub fn wait_readable(fd: BorrowedFd<'_>, timeout: Option<Duration>) -> std::resu
     poll(&mut [PollFd::new(fd, PollFlags::POLLIN)], timeout).map(|ready| ready > 0)
 }
 
+/// What the kernel keeps of one that somebody else has reaped, or that was reaped by itself: its pidfd is readable, and it is nobody's child any
+/// more, a moment before that is there.
 fn kept_status(pidfd: BorrowedFd<'_>) -> Option<Ending> {
-    sys::pidfd_exit_status(pidfd).ok().flatten()
+    let deadline = Instant::now() + RELEASE_PATIENCE;
+    loop {
+        // Looked at first: what is gone by then has left its status.
+        let released = !is_being_released(pidfd);
+        match sys::pidfd_exit_status(pidfd) {
+            Ok(None) if !released && Instant::now() < deadline => std::thread::sleep(RELEASE_PAUSE),
+            kept => return kept.ok().flatten(),
+        }
+    }
+}
+
+/// Neither a zombie, whose parent has yet to take the status, nor gone: EXIT_DEAD, "X" in proc_pid_stat(5).
+fn is_being_released(pidfd: BorrowedFd<'_>) -> bool {
+    sys::pidfd_pid(pidfd).ok().and_then(|pid| stat(pid).ok()).is_some_and(|(state, _)| state == 'X')
 }
 
 /// PID 1's own word, which it sends before it ends. The socket is a SOCK_SEQPACKET of ours: what is there is there whole.
