@@ -64,7 +64,7 @@ def imports(iterations: int) -> None:
 
 
 def core(bundle: Path, iterations: int) -> None:
-    """`run` beside what it has done for it: a plan that is there, its launch, wait and removal."""
+    """`run` beside what the core does for it: a plan that is there, its launch, wait, usage and removal."""
     configuration = configure(None, {"bundle": bundle})
 
     def native(plan: _native.LaunchPlan) -> None:
@@ -73,6 +73,7 @@ def core(bundle: Path, iterations: int) -> None:
         stdio.close_inside()
         assert process.wait() == 0
         if (cgroup := process.cgroup) is not None:
+            cgroup.usage()
             cgroup.remove()
         process.close()
 
@@ -87,8 +88,8 @@ def core(bundle: Path, iterations: int) -> None:
     }
     times = interleaved(works, iterations)
     print(
-        f"core: launch, wait, remove {times['launch']:.3f} ms, with the plan {times['plan and launch']:.3f}, pyrt.run {times['run']:.3f}: "
-        f"{times['run'] - times['plan and launch']:.3f} ms over the core"
+        f"core: launch, wait, usage, remove {times['launch']:.3f} ms, with the plan {times['plan and launch']:.3f}, "
+        f"pyrt.run {times['run']:.3f}: {times['run'] - times['plan and launch']:.3f} ms over the core"
     )
 
 

@@ -1,9 +1,10 @@
-"""What a start costs from a Pool that is full, against a launch, and against a bare posix_spawn of the same program: one interleaved run.
+"""What a start costs from a Pool that is full, against a launch, and against a bare posix_spawn of the same program, in turns.
 
     .venv/bin/python benches/pool.py [--iterations N]
 
 A start is over when the program was executed: for Pool.Popen and Popen their return; posix_spawn is timed to the program's end, since it
-returns before. Each round waits until the pool is full, so that no refill runs beside what is timed.
+returns before. Each start from the pool waits until it is full, so that no refill runs beside what is timed. A turn is a row of starts, as
+a program makes them: after one of another kind, or a pause, the first would find cold caches and a processor that sleeps.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ import time
 import pyrt
 
 PROGRAM = "/bin/true"
+ROW = 20
+"""Starts in a turn."""
 
 
 def milliseconds(begin: float) -> float:
@@ -28,20 +31,22 @@ def main() -> None:
     iterations: int = parser.parse_args().iterations
     times: dict[str, list[float]] = {"Pool.Popen": [], "Popen": [], "posix_spawn and wait": []}
     with pyrt.Pool(2) as pool:
-        for _ in range(iterations):
-            pool.wait_ready()
-            begin = time.perf_counter()
-            box = pool.Popen([PROGRAM])
-            times["Pool.Popen"].append(milliseconds(begin))
-            box.close()
-            pool.wait_ready()
-            begin = time.perf_counter()
-            box = pyrt.Popen([PROGRAM])
-            times["Popen"].append(milliseconds(begin))
-            box.close()
-            begin = time.perf_counter()
-            os.waitpid(os.posix_spawn(PROGRAM, [PROGRAM], {}), 0)
-            times["posix_spawn and wait"].append(milliseconds(begin))
+        for _ in range(max(1, iterations // ROW)):
+            for _ in range(ROW):
+                pool.wait_ready()
+                begin = time.perf_counter()
+                box = pool.Popen([PROGRAM])
+                times["Pool.Popen"].append(milliseconds(begin))
+                box.close()
+            for _ in range(ROW):
+                begin = time.perf_counter()
+                box = pyrt.Popen([PROGRAM])
+                times["Popen"].append(milliseconds(begin))
+                box.close()
+            for _ in range(ROW):
+                begin = time.perf_counter()
+                os.waitpid(os.posix_spawn(PROGRAM, [PROGRAM], {}), 0)
+                times["posix_spawn and wait"].append(milliseconds(begin))
     base = statistics.median(times["posix_spawn and wait"])
     for name, all_times in times.items():
         middle = statistics.median(all_times)
