@@ -208,12 +208,12 @@ HOSTILE = {"SIGCHLD ignored": "signal.signal(signal.SIGCHLD, signal.SIG_IGN)", "
 @pytest.mark.parametrize("hostility", HOSTILE.values(), ids=HOSTILE)
 def test_container_wait_tells_the_status_or_why_it_is_unknown(tmp_path: Path, bundle: Bundle, hostility: str) -> None:
     bundle.shell("exit 7")
-    for status, reason in caller(tmp_path, bundle.rootfs, hostility + WAITS):
-        if status is None:
+    for code, reason in caller(tmp_path, bundle.rootfs, hostility + WAITS):
+        if code is None:
             assert not has("Linux 6.15"), "PIDFD_GET_INFO tells it, if not at the very moment of the end"
             assert "kernel" in reason
         else:
-            assert (status, reason) == (7, None)
+            assert (code, reason) == (7, None)
 
 
 def test_another_process_learns_the_status_of_a_container_that_it_did_not_make(tmp_path: Path, bundle: Bundle, root_dir: Path) -> None:
