@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from pyrt.limits import Usage
     from pyrt.stdio import File
 
+TALK = frozenset(("stdin", "input", "stdout", "stderr", "capture_output", "text", "encoding", "errors", "timeout", "check"))
+"""The arguments of `exec` that are not about the command. `run` knows text by another name too: universal_newlines."""
+
 TEXT_ENCODING = "utf-8"
 """What text is in where nobody says: the container's own LANG, not the caller's locale."""
 
@@ -115,6 +118,12 @@ def deadline_after(timeout: float | None) -> float | None:
     if timeout != timeout:
         raise ValueError("timeout is not a number")
     return time.monotonic() + timeout
+
+
+def parted(arguments: "Any", talk: frozenset[str] = TALK) -> "tuple[Communication, Any]":
+    """What is about input, output and time, and what is about the command. Raises what `Communication` raises."""
+    about_talk = {name: value for name, value in arguments.items() if name in talk}
+    return Communication(**about_talk), {name: value for name, value in arguments.items() if name not in talk}
 
 
 def text_mode(text: bool | None, encoding: str | None, errors: str | None, universal_newlines: bool | None) -> str | None:

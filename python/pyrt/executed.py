@@ -3,7 +3,7 @@
 Neighbours: execution.py plans it, popen.py and aio.py have the handles. Imported only where one is asked for.
 """
 
-from pyrt.communication import Communication
+from pyrt.communication import parted
 from pyrt.exchange import UNBOUNDED
 from pyrt.execution import starting
 from pyrt.popen import Popen
@@ -30,8 +30,6 @@ else:
 
 
 __all__ = ["ContainerAio", "ExecutedPopen"]
-
-_OF_THE_TALK = frozenset(("stdin", "input", "stdout", "stderr", "capture_output", "text", "encoding", "errors", "timeout", "check"))
 
 
 class ExecutedPopen(Popen["Any"]):
@@ -104,9 +102,7 @@ class ContainerAio:
         """As `Container.exec`, without blocking the event loop. A cancellation kills the command, and is raised when it is gone."""
         from pyrt.aio import carry_out
 
-        talk: Any = {name: value for name, value in arguments.items() if name in _OF_THE_TALK}
-        options: Any = {name: value for name, value in arguments.items() if name not in _OF_THE_TALK}
-        communication = Communication(**talk)
+        communication, options = parted(arguments)
         words, start = starting(self._container, args, options, "Container.exec")
         return await carry_out(communication, words, UNBOUNDED, lambda: start(communication.stdio))
 

@@ -7,7 +7,7 @@ functions without a pool, and serve these.
 
 import os
 
-from pyrt.communication import Communication
+from pyrt.communication import TALK, parted
 from pyrt.ownership import Owned
 from pyrt.popen import Popen
 from pyrt.process import command_words, complete
@@ -36,6 +36,7 @@ else:
 __all__ = ["Pool"]
 
 _OF_THE_COMMAND = ("cwd", "env", "pass_fds", "shell")
+_TALK = TALK | {"universal_newlines"}
 
 
 class Pool(Owned):
@@ -120,7 +121,7 @@ class Pool(Owned):
     def run(self, args: "Sequence[StrPath] | StrPath", **arguments: "Unpack[PoolRun]") -> "CompletedProcess[Any]":  # noqa: F811 - an overload
         """As `pyrt.run`, in one of the containers that wait. Raises what that raises."""
         self._check()
-        communication, command = _parted(arguments)
+        communication, command = parted(arguments, _TALK)
         words, bounds, start = self._command(args, command, "Pool.run")
         return complete(communication, words, start(communication.stdio), bounds=bounds)
 
@@ -243,7 +244,7 @@ class PoolAio:
         from pyrt.aio import carry_out
 
         self._pool._check()
-        communication, command = _parted(arguments)
+        communication, command = parted(arguments, _TALK)
         words, bounds, start = self._pool._command(args, command, "Pool.aio.run")
         return await carry_out(communication, words, bounds, lambda: start(communication.stdio))
 
@@ -263,18 +264,6 @@ class PoolAio:
         self._pool._check()
         words, bounds, start = self._pool._command(args, command, "Pool.aio.Popen")
         return await start_process(words, bounds, lambda: start(lambda: Stdio(stdin, stdout, stderr)), limit)
-
-
-_OF_THE_TALK = frozenset(
-    ("stdin", "input", "stdout", "stderr", "capture_output", "text", "encoding", "errors", "universal_newlines", "timeout", "check")
-)
-
-
-def _parted(arguments: "Any") -> "tuple[Communication, PoolCommand]":
-    """What is about input, output and time, and what is about the command."""
-    talk = {name: value for name, value in arguments.items() if name in _OF_THE_TALK}
-    command: Any = {name: value for name, value in arguments.items() if name not in _OF_THE_TALK}
-    return Communication(**talk), command
 
 
 def _environment(base: "Mapping[str, str]", more: "Mapping[str, str] | None") -> list[str]:

@@ -12,7 +12,7 @@ use nix::fcntl::{open, openat2, OFlag, OpenHow, ResolveFlag};
 use nix::sys::stat::Mode;
 
 use crate::oci::Config;
-use crate::plan::{has_home, rootfs, Options};
+use crate::plan::{rootfs, Options};
 
 /// Far longer than any, in bytes.
 const LONGEST: u64 = 1 << 20;
@@ -27,9 +27,11 @@ pub fn of_process(config: &Config, options: &Options, pid: i32) -> Option<Vec<u8
     wanted(config, options).then(|| read(Path::new(&format!("/proc/{pid}/root"))))
 }
 
+/// Where nothing says what HOME is. An empty one is none, as in runc and crun.
 fn wanted(config: &Config, options: &Options) -> bool {
     let environment = config.spec.process().iter().flat_map(|process| process.env().iter().flatten());
-    !has_home(environment.chain(&options.env))
+    let is_home = |variable: &String| variable.strip_prefix("HOME=").is_some_and(|home| !home.is_empty());
+    !environment.chain(&options.env).any(is_home)
 }
 
 /// What it holds; nothing where it cannot be read in this way.

@@ -39,7 +39,6 @@ pub(crate) use mount_options::{
 };
 pub use namespaces::{IdMap, IdMaps, Offsets, Writer};
 pub(crate) use netdevices::NetDevice;
-pub(crate) use process::has_home;
 pub(crate) use root::{escaped, path as rootfs, SCRATCH_SIZE};
 
 use oci_spec::runtime::{LinuxIdMapping, Spec};
@@ -99,7 +98,7 @@ pub struct Options {
     pub preserve_fds: usize,
     /// Appended to process.env.
     pub env: Vec<String>,
-    /// passwd(5) of the container, where that is to say what HOME is.
+    /// passwd(5) of the container, where that is to say what HOME is: neither process.env nor `env` does (`crate::passwd`).
     pub passwd: Option<Vec<u8>>,
     /// Init waits for `start` before it executes the program.
     pub waits_for_start: bool,

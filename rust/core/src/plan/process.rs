@@ -180,20 +180,14 @@ fn identity(
     Ok(Sets { effective, permitted, inheritable })
 }
 
-/// process.env, and what the caller sets in the place of variables of the same name. Where neither has a HOME, passwd(5) may say it.
+/// process.env, and what the caller sets in the place of variables of the same name. passwd(5) is there where it is to say what HOME is.
 fn environment(process: &Process, options: &Options) -> Result<Strings> {
-    let home = options.passwd.as_deref().filter(|_| !has_home(process.env().iter().flatten().chain(&options.env)));
-    let home = home.map(|passwd| format!("HOME={}", passwd::home(passwd, process.user().uid())));
+    let home = options.passwd.as_deref().map(|passwd| format!("HOME={}", passwd::home(passwd, process.user().uid())));
     let set = || options.env.iter().chain(&home);
     let names: Vec<&str> = set().filter_map(|variable| variable.split_once('=')).map(|(name, _)| name).collect();
     let replaced = |variable: &String| variable.split_once('=').is_some_and(|(name, _)| names.contains(&name));
     variables(process.env().iter().flatten(), "process.env")?;
     variables(process.env().iter().flatten().filter(|variable| !replaced(variable)).chain(set()), "process.env")
-}
-
-/// An empty one is none, as in runc and crun.
-pub fn has_home<'a>(mut environment: impl Iterator<Item = &'a String>) -> bool {
-    environment.any(|variable| variable.strip_prefix("HOME=").is_some_and(|home| !home.is_empty()))
 }
 
 /// The engine's form makes the working directory where it is missing, as runc does and engines expect; in the library's it must be there.

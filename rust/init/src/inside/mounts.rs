@@ -58,8 +58,11 @@ pub fn mount(init: &mut Init, wanted: FileSystem<'_>, path: &'static CStr, propa
     let mode = if how & behaviour::MODE_OF_TARGET != 0 { mode_of(init, path)? } else { None };
     let target = target(init, path, true, how)?;
     let mount = match mode {
-        Some(mode) => with_mode(wanted, mode)?,
-        None if how & behaviour::COPY_UP != 0 => copied_up(wanted, target, how)?,
+        Some(mode) => prepared(wanted, |mount| sys::fchmodat(mount, c".", mode))?,
+        // With a copy of what lies in the target.
+        None if how & behaviour::COPY_UP != 0 => {
+            prepared(wanted, |mount| directory::copy(target, mount, how & behaviour::ROOT_FROM_OPTIONS == 0))?
+        }
         None => new_file_system(wanted)?,
     };
     if propagation != 0 {
@@ -77,20 +80,11 @@ fn mode_of(init: &Init, path: &CStr) -> Result<Option<u32>> {
     Ok(Some(mode))
 }
 
-/// Its root has that mode: given before the attributes could forbid it.
-fn with_mode(wanted: FileSystem<'_>, mode: u32) -> Result<i32> {
+/// A new file system that is written to before its attributes could forbid that.
+fn prepared(wanted: FileSystem<'_>, write: impl FnOnce(i32) -> Result<()>) -> Result<i32> {
     let attributes = wanted.attributes;
     let mount = new_file_system(FileSystem { attributes: 0, ..wanted })?;
-    sys::fchmodat(mount, c".", mode)?;
-    sys::mount_setattr(mount, false, attributes, u64::from(MOUNT_ATTR__ATIME), 0)?;
-    Ok(mount)
-}
-
-/// With a copy of what lies in `directory`: written before the attributes could forbid that.
-fn copied_up(wanted: FileSystem<'_>, directory: i32, how: u64) -> Result<i32> {
-    let attributes = wanted.attributes;
-    let mount = new_file_system(FileSystem { attributes: 0, ..wanted })?;
-    directory::copy(directory, mount, how & behaviour::ROOT_FROM_OPTIONS == 0)?;
+    write(mount)?;
     sys::mount_setattr(mount, false, attributes, u64::from(MOUNT_ATTR__ATIME), 0)?;
     Ok(mount)
 }
